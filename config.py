@@ -1,0 +1,153 @@
+"""Configuration: pydantic models, read from `loop.yaml`, then `LOOP_*` environment variables, then flags.
+
+An unknown key is an error that names the nearest known one; a value out of range is an error that names the range.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import UsageError
+
+ENV_PREFIX = "LOOP_"
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, and strict about keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class SimConfig(Section):
+    """The simulator side."""
+
+    carla: str = Field("", description="host:port of a CARLA 0.9.16 server; empty starts embedded servers")
+    workers: int = Field(4, ge=1, le=64, description="rollout workers, each with a server of its own")
+    timeout_s: float = Field(5.0, gt=0, le=120, description="client time-out; a slower call is a simulator fault")
+
+
+class PolicyConfig(Section):
+    """The policy that drives."""
+
+    preset: Literal["tiny", "qwen2.5-vl-3b", "qwen2.5-vl-7b", "qwen3-vl-4b"] = Field(
+        "tiny", description="architecture of generation 0 when it is built here"
+    )
+    decoder: Literal["mlp", "tokens"] = Field("mlp", description="which decoder drives; anchors need mlp")
+
+
+class BootstrapConfig(Section):
+    """Generation 0: a fair start from expert drives (proof.md 5)."""
+
+    nominal_episodes: int = Field(96, ge=1, description="nominal expert drives")
+    longtail_episodes: int = Field(40, ge=0, description="the small fixed dose of long-tail expert drives")
+    max_steps: int = Field(420, ge=1, description="SFT steps")
+    batch: int = Field(32, ge=1, description="samples per SFT step")
+    learning_rate: float = Field(2e-3, gt=0, lt=1, description="peak learning rate of the bootstrap")
+
+
+class CollectConfig(Section):
+    """The collect stage of a round."""
+
+    episodes: int = Field(32, ge=1, description="drives a round, long-tail and nominal together")
+    nominal_share: float = Field(0.25, ge=0, le=1, description="share of nominal drives, the replay of a round")
+    styles: tuple[str, ...] = Field(
+        ("brake_first", "steer_first", "late_clumsy"), description="styles of the scripted driver, taken in turn"
+    )
+    driver: Literal["scripted", "human"] = Field("scripted", description="who takes over")
+
+
+class GateConfig(Section):
+    """The promotion gate (proof.md 11 and 12). Margins are fixed beforehand."""
+
+    longtail_cases: int = Field(64, ge=8, description="long-tail gate cases; `study` uses 120 to 480")
+    nominal_cases: int = Field(24, ge=4, description="nominal gate cases")
+    alpha: float = Field(0.05, gt=0, lt=0.5, description="one-sided error, spent over the rounds")
+    margin_nominal_sr: float = Field(0.05, gt=0, lt=1, description="largest tolerated loss of nominal SR")
+    margin_ability_sr: float = Field(0.10, gt=0, lt=1, description="largest tolerated loss on a pooled ability")
+    margin_standstill: float = Field(0.03, gt=0, lt=1, description="largest tolerated rise of the standstill share")
+    margin_phantom: float = Field(0.20, gt=0, lt=5, description="largest tolerated relative rise of phantom brakes")
+
+
+class LoopConfig(Section):
+    """Everything that `loop run` can be told."""
+
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of data, training and drivers")
+    rounds: int = Field(5, ge=0, le=1000, description="rounds that the run shall have when it ends")
+    sim: SimConfig = SimConfig()
+    policy: PolicyConfig = PolicyConfig()
+    bootstrap: BootstrapConfig = BootstrapConfig()
+    collect: CollectConfig = CollectConfig()
+    gate: GateConfig = GateConfig()
+
+
+def load_config(path: Path | None = None, flags: dict[str, Any] | None = None) -> LoopConfig:
+    """Read file, environment and flags; later ones win.
+
+    Args:
+        path: `loop.yaml`; None takes `loop.yaml` of the working directory when it is there.
+        flags: dotted keys to values, such as {"collect.episodes": 16}; None values are left out.
+
+    Returns:
+        The validated configuration.
+
+    Raises:
+        UsageError: the file cannot be read, a key is unknown or a value is out of its range.
+    """
+    import yaml
+
+    data: dict[str, Any] = {}
+    if path is None and Path("loop.yaml").is_file():
+        path = Path("loop.yaml")
+    if path is not None:
+        try:
+            loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UsageError(f"cannot read {path}: {error.strerror}", fix="give an existing file to --config") from error
+        except yaml.YAMLError as error:
+            raise UsageError(f"{path} is not YAML: {str(error).splitlines()[0]}", fix="mend the file") from error
+        if loaded is not None and not isinstance(loaded, dict):
+            raise UsageError(f"{path} holds a {type(loaded).__name__}, not keys and values", fix="write `key: value`")
+        data = loaded or {}
+    for name, value in os.environ.items():
+        if name.startswith(ENV_PREFIX) and "__" in name:
+            _put(data, name[len(ENV_PREFIX) :].lower().split("__"), yaml.safe_load(value))
+    for key, value in (flags or {}).items():
+        if value is not None:
+            _put(data, key.split("."), value)
+    try:
+        return LoopConfig.model_validate(data)
+    except ValidationError as error:
+        raise _usage_error(error) from error
+
+
+def _put(data: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        data = data.setdefault(key, {})
+        if not isinstance(data, dict):
+            raise UsageError(f"{key} is a section, not a value", fix=f"write {key}.{keys[-1]}")
+    data[keys[-1]] = value
+
+
+def _section(model: type[BaseModel], keys: tuple[int | str, ...]) -> type[BaseModel]:
+    for key in keys:
+        field = model.model_fields.get(str(key))
+        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+            break
+        model = field.annotation
+    return model
+
+
+def _usage_error(error: ValidationError) -> UsageError:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = list(_section(LoopConfig, first["loc"][:-1]).model_fields)
+        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else "known keys: " + ", ".join(known)
+        return UsageError(f"unknown configuration key `{where}`", fix=hint)
+    return UsageError(f"`{where}` is {first['input']!r}: {first['msg'].lower()}", fix=f"change {where} in loop.yaml or flags")
