@@ -1,0 +1,240 @@
+"""Several simulators at once, one policy: the parent's side of the rollout workers.
+
+One worker is one process with one server and one CARLA client (two Traffic Managers or a dying server in one process
+take everything down with them). The parent imports neither carla nor the simulator: it owns the policy, collects the
+plan requests of a cohort and answers them in one batch. Two cohorts take turns: one simulates while the other plans.
+
+Order is by slot and case, never by arrival, and the batch keeps its shape, so a run repeats exactly.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection, Pipe
+from types import TracebackType
+from typing import Any, Protocol
+
+from ..errors import SimulatorError
+from ..vocabulary import Outcome, Plan, PolicyInput
+from .jobs import EpisodeJob, EpisodeResult
+
+MAX_TRIES = 3  # of one job, when its worker dies or reports a simulator fault
+START_TIMEOUT_S = 120.0  # first start compiles the renderer
+ANSWER_TIMEOUT_S = 60.0
+
+
+class BatchPlanner(Protocol):
+    """The policy as the fleet needs it (`models.policy.Policy`)."""
+
+    def plan(self, inputs: Sequence[PolicyInput], generation: str = "") -> list[Plan]:
+        """Plan for all inputs in one batch."""
+        ...
+
+
+@dataclass(slots=True)
+class _Slot:
+    process: subprocess.Popen[bytes]
+    pipe: Connection
+    queue: deque[tuple[int, EpisodeJob]] = field(default_factory=deque)
+    current: tuple[int, EpisodeJob] | None = None
+    tries: int = 0
+
+
+class Fleet:
+    """A fixed number of rollout workers.
+
+    Args:
+        workers: How many.
+        carla: "host:port[,host:port…]" of real servers, one a worker; empty starts embedded servers.
+        timeout_s: Client time-out of the workers.
+    """
+
+    def __init__(self, workers: int, *, carla: str = "", timeout_s: float = 5.0) -> None:
+        self._servers = [part.strip() for part in carla.split(",") if part.strip()]
+        if self._servers:
+            workers = min(workers, len(self._servers))
+        self._timeout_s = timeout_s
+        self._slots = [self._start(index) for index in range(workers)]
+        for index in range(workers):
+            self._await_ready(index)
+
+    def __enter__(self) -> Fleet:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop every worker; each tidies its server up before it goes."""
+        for slot in self._slots:
+            try:
+                slot.pipe.send(None)
+            except OSError:  # already gone
+                continue
+        for slot in self._slots:
+            try:
+                slot.process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                slot.process.kill()
+                slot.process.wait()
+            slot.pipe.close()
+        self._slots = []
+
+    def run(
+        self,
+        jobs: Sequence[EpisodeJob],
+        policy: BatchPlanner | None = None,
+        *,
+        on_result: Callable[[EpisodeResult], None] | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> list[EpisodeResult]:
+        """Drive all jobs.
+
+        Args:
+            jobs: Job i goes to slot i mod workers.
+            policy: Plans for jobs whose planner is "policy".
+            on_result: Called at each finished episode, in the order of finishing.
+            stop: Asked after each cohort's turn; True drops the jobs that have not begun.
+
+        Returns:
+            One result a job that was driven, in the order of `jobs`.
+        """
+        results: dict[int, EpisodeResult] = {}
+        for index, job in enumerate(jobs):
+            self._slots[index % len(self._slots)].queue.append((index, job))
+        half = (len(self._slots) + 1) // 2
+        cohorts = [c for c in (range(half), range(half, len(self._slots))) if len(c)]
+        for slot_index in range(len(self._slots)):
+            self._next_job(slot_index)
+        while any(slot.current for slot in self._slots):
+            for cohort in cohorts:
+                self._turn(cohort, policy, results, on_result)
+            if stop is not None and stop():
+                for slot in self._slots:
+                    slot.queue.clear()
+        return [results[index] for index in sorted(results)]
+
+    def _turn(
+        self,
+        cohort: range,
+        policy: BatchPlanner | None,
+        results: dict[int, EpisodeResult],
+        on_result: Callable[[EpisodeResult], None] | None,
+    ) -> None:
+        requests: list[tuple[int, PolicyInput]] = []
+        for slot_index in cohort:
+            view = self._until_request(slot_index, results, on_result)
+            if view is not None:
+                requests.append((slot_index, view))
+        if not requests:
+            return
+        if policy is None:
+            raise ValueError("a job asks for the policy's plan, but no policy was given")
+        generation = next(s.current[1].generation for s in (self._slots[i] for i, _ in requests) if s.current)
+        # Finished slots are padded with the first request, so the batch keeps its shape to the end.
+        views = [view for _, view in requests]
+        padded = views + [views[0]] * (len(cohort) - len(views))
+        plans = policy.plan(padded, generation)
+        for (slot_index, _), plan in zip(requests, plans, strict=False):
+            try:
+                self._slots[slot_index].pipe.send(plan.waypoints_m)
+            except OSError:
+                continue  # the worker died meanwhile: its end of file is handled in the next turn
+
+    def _until_request(
+        self,
+        slot_index: int,
+        results: dict[int, EpisodeResult],
+        on_result: Callable[[EpisodeResult], None] | None,
+    ) -> PolicyInput | None:
+        """Serve a slot until it asks for a plan, or has nothing left to drive."""
+        while self._slots[slot_index].current is not None:
+            slot = self._slots[slot_index]
+            assert slot.current is not None
+            index, job = slot.current
+            try:
+                message: Any = slot.pipe.recv() if slot.pipe.poll(ANSWER_TIMEOUT_S) else None
+            except (EOFError, OSError):
+                message = None
+            if isinstance(message, PolicyInput):
+                return message
+            if message is None:
+                message = EpisodeResult(job, _fault_outcome(), fault="the rollout worker died or hung")
+                self._restart(slot_index)
+            slot = self._slots[slot_index]
+            if message.fault and slot.tries + 1 < MAX_TRIES:
+                slot.tries += 1
+                if job.record is not None:
+                    job = replace(job, episode_id=str(uuid.uuid5(uuid.UUID(job.episode_id), f"try {slot.tries}")))
+                slot.current = (index, job)
+                slot.pipe.send(job)
+                continue
+            results[index] = message
+            if on_result is not None:
+                on_result(message)
+            self._next_job(slot_index)
+        return None
+
+    def _next_job(self, slot_index: int) -> None:
+        slot = self._slots[slot_index]
+        slot.current, slot.tries = (slot.queue.popleft() if slot.queue else None), 0
+        if slot.current is not None:
+            slot.pipe.send(slot.current[1])
+
+    def _start(self, index: int) -> _Slot:
+        ours, theirs = Pipe()
+        arguments = ["--fd", str(theirs.fileno()), "--timeout-s", str(self._timeout_s), "--seed", str(index)]
+        if self._servers:
+            arguments += ["--carla", self._servers[index]]
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "takeover.collect.worker", *arguments],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
+            start_new_session=True,  # Ctrl-C reaches the parent alone, which then closes its workers
+        )
+        theirs.close()
+        return _Slot(process, ours)
+
+    def _await_ready(self, index: int) -> None:
+        slot = self._slots[index]
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if slot.pipe.poll(0.2):
+                try:
+                    message = slot.pipe.recv()
+                except EOFError:
+                    break
+                if message == "ready":
+                    return
+                raise SimulatorError(str(message), fix="see the message above; `loop doctor` checks the CARLA side")
+            if slot.process.poll() is not None:
+                break
+        raise SimulatorError(
+            f"rollout worker {index} did not start (exit status {slot.process.poll()})",
+            fix="run `loop doctor`; with --carla check that the server answers",
+        )
+
+    def _restart(self, slot_index: int) -> None:
+        old = self._slots[slot_index]
+        old.process.kill()
+        old.process.wait()
+        old.pipe.close()
+        fresh = self._start(slot_index)
+        fresh.queue, fresh.current, fresh.tries = old.queue, old.current, old.tries
+        self._slots[slot_index] = fresh
+        self._await_ready(slot_index)
+
+
+def _fault_outcome() -> Outcome:
+    return Outcome(success=False, rc=0.0, ds=0.0, end="sim_fault")

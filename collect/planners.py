@@ -1,0 +1,107 @@
+"""Who plans in an episode: the parent's policy over a pipe, the privileged expert, or a baseline."""
+
+from __future__ import annotations
+
+from multiprocessing.connection import Connection
+from typing import Protocol
+
+import numpy as np
+
+from ..errors import PolicyError
+from ..sim_bridge.drive import Drive
+from ..sim_bridge.expert import Expert
+from ..sim_bridge.moment import Moment
+from ..vocabulary import PLAN_POINTS, PLAN_STEP_S, Plan, PolicyInput
+from .jobs import EpisodeJob
+
+
+class Planner(Protocol):
+    """Makes a plan when a frame arrives."""
+
+    def plan(self, view: PolicyInput, moment: Moment, *, shadow: bool) -> Plan:
+        """Plan from what the policy may see (`view`); `moment` is for privileged planners only."""
+        ...
+
+
+class RemotePolicy:
+    """Sends the policy's input to the parent process and waits for its plan. Sees `view` and nothing else."""
+
+    def __init__(self, pipe: Connection, generation: str, blind: str = "") -> None:
+        self._pipe = pipe
+        self._generation = generation
+        self._blind = blind
+
+    def plan(self, view: PolicyInput, moment: Moment, *, shadow: bool) -> Plan:
+        """Ask the parent.
+
+        Raises:
+            EOFError: the parent is gone.
+            PolicyError: the answer is no finite plan.
+        """
+        if self._blind == "black":
+            view = PolicyInput(
+                np.zeros_like(view.images),
+                view.history_m_rad,
+                view.speed_mps,
+                view.accel_mps2,
+                view.yaw_rate_radps,
+                view.command,
+            )
+        self._pipe.send(view)
+        waypoints_m = self._pipe.recv()
+        if waypoints_m is None:
+            raise EOFError("the parent closed the fleet")
+        if waypoints_m.shape != (PLAN_POINTS, 2) or not np.isfinite(waypoints_m).all():
+            raise PolicyError(f"the policy answered an unusable plan of shape {waypoints_m.shape}")
+        return Plan(waypoints_m, moment.tick, self._generation, shadow)
+
+
+class ExpertPlanner:
+    """The privileged expert: generation 0's teacher."""
+
+    def __init__(self, drive: Drive, expert: Expert) -> None:
+        self._drive = drive
+        self._expert = expert
+
+    def plan(self, view: PolicyInput, moment: Moment, *, shadow: bool) -> Plan:
+        """The expert's waypoints."""
+        decision = self._expert.plan(self._drive, moment, None)
+        return Plan(decision.waypoints_m, moment.tick, "expert", shadow)
+
+
+class AlwaysBrake:
+    """Stands still: the row that shows what braking alone earns (proof.md 3)."""
+
+    def plan(self, view: PolicyInput, moment: Moment, *, shadow: bool) -> Plan:
+        """Stop where you are."""
+        return Plan(np.zeros((PLAN_POINTS, 2), np.float32), moment.tick, "always_brake", shadow)
+
+
+class NeverBrake:
+    """Follows the route's centre line at the speed limit, whatever comes (proof.md 3)."""
+
+    def __init__(self, drive: Drive) -> None:
+        self._drive = drive
+
+    def plan(self, view: PolicyInput, moment: Moment, *, shadow: bool) -> Plan:
+        """Points of the centre line ahead, at the speed limit."""
+        line_m = self._drive.route_centerline_m
+        steps_m = moment.speed_limit_mps * PLAN_STEP_S * np.arange(1, PLAN_POINTS + 1)
+        along_m = moment.route_progress_m + steps_m
+        index = np.arange(len(line_m))
+        x_m = np.interp(along_m, index, line_m[:, 0]) - moment.ego.x_m
+        y_m = np.interp(along_m, index, line_m[:, 1]) - moment.ego.y_m
+        cos, sin = np.cos(moment.ego.yaw_rad), np.sin(moment.ego.yaw_rad)
+        ego_m = np.stack([cos * x_m + sin * y_m, -sin * x_m + cos * y_m], axis=1)
+        return Plan(ego_m.astype(np.float32), moment.tick, "never_brake", shadow)
+
+
+def make_planner(job: EpisodeJob, drive: Drive, pipe: Connection) -> Planner:
+    """The planner that a job names."""
+    if job.planner == "expert":
+        return ExpertPlanner(drive, Expert())
+    if job.planner == "always_brake":
+        return AlwaysBrake()
+    if job.planner == "never_brake":
+        return NeverBrake(drive)
+    return RemotePolicy(pipe, job.generation, job.blind)

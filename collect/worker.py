@@ -1,0 +1,102 @@
+"""A rollout worker: `python -P -m takeover.collect.worker`, started by `collect.fleet`.
+
+Holds one server, one CARLA client and no policy. Leaves by `os._exit` after tidying up, because the carla client may
+abort the interpreter's own exit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import traceback
+from multiprocessing.connection import Connection
+
+from ..errors import SimulatorError, TakeoverError
+from ..sim_bridge.bridge import Bridge, leave_process
+from ..sim_bridge.drive import Drive
+from ..sim_bridge.server import EmbeddedServer
+from ..vocabulary import CameraSpec, Outcome
+from .disturbance import Disturbance
+from .jobs import EpisodeJob, EpisodeResult
+from .planners import make_planner
+from .recorder import Recorder, recording_of
+from .scripted_driver import ScriptedDriver
+from .session import run_episode
+
+
+def main() -> None:
+    """Serve jobs until the parent closes the pipe."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--carla", default="")
+    parser.add_argument("--timeout-s", type=float, default=5.0)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    pipe = Connection(arguments.fd)
+    server: EmbeddedServer | None = None
+    try:
+        if arguments.carla:
+            host, _, port = arguments.carla.rpartition(":")
+        else:
+            server = EmbeddedServer.start(seed=arguments.seed)
+            host, port = server.host, str(server.port)
+        with Bridge(host, int(port), timeout_s=arguments.timeout_s) as bridge:
+            drive = Drive(bridge, (CameraSpec(),))
+            pipe.send("ready")
+            _serve(pipe, drive)
+            drive.close()
+    except TakeoverError as error:
+        _tell(pipe, f"{error} ({error.fix})")
+    except (EOFError, OSError):
+        pass  # the parent went away: nothing is left to do
+    finally:
+        if server is not None:
+            server.close()
+        leave_process()
+
+
+def _serve(pipe: Connection, drive: Drive) -> None:
+    while True:
+        job = pipe.recv()
+        if job is None:
+            return
+        started_s = time.monotonic()
+        try:
+            result = _drive(job, drive, pipe)
+        except SimulatorError as error:
+            sys.stderr.write(f"{job.case.case_id}: {error}\n")
+            raise  # the server's state is unknown: the parent starts another worker
+        pipe.send(
+            EpisodeResult(
+                job, result[0], job.record / job.episode_id if job.record else None, result[1], time.monotonic() - started_s
+            )
+        )
+
+
+def _drive(job: EpisodeJob, drive: Drive, pipe: Connection) -> tuple[Outcome, int]:
+    planner = make_planner(job, drive, pipe)
+    driver = ScriptedDriver(job.style, job.seed, drive) if job.driver == "scripted" else None
+    ticks = _TickCounter()
+    subscribers: list[object] = [ticks]
+    recorder: Recorder | None = None
+    if job.record is not None:
+        recorder = Recorder(job.record, recording_of(job), drive)
+        subscribers.append(recorder)
+    try:
+        outcome = run_episode(
+            drive,
+            job.case,
+            planner,
+            driver=driver,
+            subscribers=subscribers,  # type: ignore[arg-type]
+            disturbance=Disturbance(job.seed) if job.disturb else None,
+            auto_brake_ttc_s=job.auto_brake_ttc_s,
+        )
+    except BaseException:
+        if recorder is not None:
+            recorder.abort()
+        raise
+    if recorder is not None:
+        recorder.on_end(outcome)
+    return outcome, ticks.count

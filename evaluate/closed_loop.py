@@ -1,0 +1,145 @@
+"""Closed-loop evaluation: the same (scenario, seed) cases for every generation, driven once and kept in the store."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..collect.fleet import BatchPlanner, Fleet
+from ..collect.jobs import EpisodeJob, EpisodeResult, PlannerKind
+from ..errors import SimulatorError
+from ..sim_bridge.scenarios.cases import BRAKING_TYPES
+from ..vocabulary import Case
+
+# Bench2Drive's ability groups, the first one of a type that stands in several.
+ABILITIES: dict[str, str] = {
+    "ParkedObstacle": "Overtaking",
+    "ParkedObstacleTwoWays": "Overtaking",
+    "ConstructionObstacle": "Overtaking",
+    "AccidentTwoWays": "Overtaking",
+    "MergerIntoSlowTraffic": "Merging",
+    "DynamicObjectCrossing": "Emergency_Brake",
+    "HardBreakRoute": "Emergency_Brake",
+    "StaticCutIn": "Emergency_Brake",
+    "PedestrianCrossing": "Emergency_Brake",
+    "OppositeVehicleRunningRedLight": "Emergency_Brake",
+    "VehicleTurningRoutePedestrian": "Emergency_Brake",
+    "ParkingCrossingPedestrian": "Emergency_Brake",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """One case, driven by one generation.
+
+    Attributes:
+        case: What was driven.
+        success: Route complete without infraction.
+        ds: Driving score, 0 to 100.
+        rc: Route completion, 0 to 100.
+        infractions: Kinds of the infractions, in order.
+        end: How it ended (`vocabulary.Outcome.end`).
+        driven_m: Distance driven.
+        duration_s: Simulated seconds.
+        phantom_brakes: Brakings without a cause (`scoring.caution`).
+        standstill_s: Seconds stood still.
+        takeovers: Takeovers during it; 0 in unattended evaluation.
+    """
+
+    case: Case
+    success: bool
+    ds: float
+    rc: float
+    infractions: tuple[str, ...]
+    end: str
+    driven_m: float
+    duration_s: float
+    phantom_brakes: int
+    standstill_s: float
+    takeovers: int = 0
+
+    @property
+    def ability(self) -> str:
+        """Bench2Drive ability group of the scenario type; "Nominal" for everyday driving."""
+        return ABILITIES.get(self.case.scenario, "Nominal")
+
+    @property
+    def braking(self) -> bool:
+        """Whether the scenario type can be passed by braking alone."""
+        return self.case.scenario in BRAKING_TYPES
+
+
+def case_result(result: EpisodeResult) -> CaseResult:
+    """The measured part of an episode's result."""
+    outcome = result.outcome
+    return CaseResult(
+        case=result.job.case,
+        success=outcome.success,
+        ds=outcome.ds,
+        rc=outcome.rc,
+        infractions=tuple(i.kind for i in outcome.infractions),
+        end=outcome.end,
+        driven_m=outcome.driven_m,
+        duration_s=outcome.duration_s,
+        phantom_brakes=outcome.phantom_brakes,
+        standstill_s=outcome.standstill_s,
+        takeovers=outcome.takeovers,
+    )
+
+
+def evaluate_cases(
+    fleet: Fleet,
+    cases: Sequence[Case],
+    policy: BatchPlanner | None,
+    *,
+    generation: str,
+    planner: PlannerKind = "policy",
+    auto_brake_ttc_s: float = 0.0,
+    blind: str = "",
+    on_result: Callable[[CaseResult], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> list[CaseResult]:
+    """Drive cases unattended, without a driver and without recording.
+
+    Args:
+        fleet: Rollout workers.
+        cases: What to drive; the result keeps their order.
+        policy: The policy; None for baselines.
+        generation: Its id.
+        planner: "policy" or a baseline.
+        auto_brake_ttc_s: See `EpisodeJob`.
+        blind: See `EpisodeJob`.
+        on_result: Called after each case.
+        stop: Asked now and then; True leaves the cases out that have not begun (gate futility).
+
+    Returns:
+        One result a driven case.
+
+    Raises:
+        SimulatorError: a case failed on the simulator's side in every try.
+    """
+    jobs = [
+        EpisodeJob(
+            episode_id=str(uuid.uuid4()),
+            case=case,
+            planner=planner,
+            generation=generation,
+            auto_brake_ttc_s=auto_brake_ttc_s,
+            blind=blind,
+        )
+        for case in cases
+    ]
+
+    def told(result: EpisodeResult) -> None:
+        if on_result is not None and not result.fault:
+            on_result(case_result(result))
+
+    results = fleet.run(jobs, policy, on_result=told, stop=stop)
+    faults = [r for r in results if r.fault]
+    if faults:
+        raise SimulatorError(
+            f"{len(faults)} of {len(jobs)} cases failed in the simulator, first {faults[0].job.case.case_id}: {faults[0].fault}",
+            fix="run the command again; finished cases are kept",
+        )
+    return [case_result(r) for r in results]
