@@ -12,23 +12,6 @@ from ..errors import SimulatorError
 from ..sim_bridge.scenarios.cases import BRAKING_TYPES
 from ..vocabulary import Case
 
-# Bench2Drive's ability groups, the first one of a type that stands in several.
-ABILITIES: dict[str, str] = {
-    "ParkedObstacle": "Overtaking",
-    "ParkedObstacleTwoWays": "Overtaking",
-    "ConstructionObstacle": "Overtaking",
-    "AccidentTwoWays": "Overtaking",
-    "MergerIntoSlowTraffic": "Merging",
-    "DynamicObjectCrossing": "Emergency_Brake",
-    "HardBreakRoute": "Emergency_Brake",
-    "StaticCutIn": "Emergency_Brake",
-    "PedestrianCrossing": "Emergency_Brake",
-    "OppositeVehicleRunningRedLight": "Emergency_Brake",
-    "VehicleTurningRoutePedestrian": "Emergency_Brake",
-    "ParkingCrossingPedestrian": "Emergency_Brake",
-}
-
-
 @dataclass(frozen=True, slots=True)
 class CaseResult:
     """One case, driven by one generation.
@@ -58,11 +41,6 @@ class CaseResult:
     phantom_brakes: int
     standstill_s: float
     takeovers: int = 0
-
-    @property
-    def ability(self) -> str:
-        """Bench2Drive ability group of the scenario type; "Nominal" for everyday driving."""
-        return ABILITIES.get(self.case.scenario, "Nominal")
 
     @property
     def braking(self) -> bool:

@@ -170,11 +170,13 @@ def _guards(
     seed: int,
 ) -> tuple[Guard, ...]:
     guards = [_sr_guard("nominal SR", old_nominal, new_nominal, config.margin_nominal_sr, seed)]
-    for ability in sorted({r.ability for r in old}):
-        chosen = [i for i, r in enumerate(old) if r.ability == ability]
-        guards.append(
-            _sr_guard(f"{ability} SR", [old[i] for i in chosen], [new[i] for i in chosen], config.margin_ability_sr, seed)
-        )
+    # Abilities pooled in two (Emergency_Brake | Overtaking and Merging): single ones have too few cases for a margin.
+    for name, braking in (("braking types SR", True), ("steering types SR", False)):
+        chosen = [i for i, r in enumerate(old) if r.braking is braking]
+        if chosen:
+            guards.append(
+                _sr_guard(name, [old[i] for i in chosen], [new[i] for i in chosen], config.margin_ability_sr, seed)
+            )
     before, after = [*old, *old_nominal], [*new, *new_nominal]
     guards.append(_ratio_guard("standstill share", before, after, "standstill_s", config.margin_standstill, seed))
     guards.append(_ratio_guard("phantom brakes per km", before, after, "phantom_brakes", config.margin_phantom, seed))

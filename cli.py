@@ -1,0 +1,344 @@
+"""The command `loop`: every command is a few lines over a library call; heavy imports stay inside the commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import __version__
+from .errors import TakeoverError, UsageError
+
+app = typer.Typer(
+    name="loop",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+    help="Turn a driver's takeovers into a better driving policy: collect, refine, evaluate, promote.",
+)
+episodes_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at recorded episodes.")
+app.add_typer(episodes_app, name="episodes")
+
+Home = Annotated[Path, typer.Option("--home", envvar="LOOP_HOME", help="Folder of the store, the registry and the reports.")]
+Config = Annotated[Path | None, typer.Option("--config", help="YAML file; default: loop.yaml of this folder, if any.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Seed of data, training and drivers.")]
+Workers = Annotated[int | None, typer.Option("--workers", help="Rollout workers, each with its own server.")]
+Carla = Annotated[str | None, typer.Option("--carla", help="host:port of CARLA 0.9.16 server(s); default: embedded.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Model = Annotated[str, typer.Option("--model", help="Generation number, alias, or models:/driver@alias.")]
+
+
+def main() -> None:
+    """Run `loop`; one line for an error, its fix, and its exit code; never a traceback for a foreseen failure."""
+    # Before any numeric library loads: on a small machine two OpenMP pools slow each other down many times over.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for name, value in (
+        ("HF_HUB_DISABLE_TELEMETRY", "1"),
+        ("MLFLOW_DISABLE_TELEMETRY", "true"),
+        ("PYGAME_HIDE_SUPPORT_PROMPT", "1"),
+        ("TOKENIZERS_PARALLELISM", "false"),
+    ):
+        os.environ.setdefault(name, value)
+    try:
+        app()
+    except TakeoverError as error:
+        sys.stderr.write(f"loop: {error}\n")
+        if error.fix:
+            sys.stderr.write(f"  fix: {error.fix}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("loop: interrupted; run the same command again to continue\n")
+        sys.exit(130)
+
+
+def _print(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, default=str))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"takeover-loop {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    rounds: Annotated[int | None, typer.Option("--rounds", help="Rounds that the run has when it ends; default 5.")] = None,
+    home: Home = Path(),
+    config: Config = None,
+    seed: Seed = None,
+    workers: Workers = None,
+    carla: Carla = None,
+    as_json: Json = False,
+) -> None:
+    """Collect, refine, evaluate, register and promote, round after round. Killed? The same command continues.
+
+    Examples:
+      loop run --rounds 5
+      loop run --rounds 2 --seed 7 --home /data/loop --json
+    """
+    from .config import load_config
+    from .loop import Loop
+    from .progress import RichProgress, final_table
+
+    flags = {"rounds": rounds, "seed": seed, "sim.workers": workers, "sim.carla": carla}
+    settings = load_config(config, flags)
+    with RichProgress() as progress:
+        loop = Loop(home, settings, progress)
+        summary = loop.run()
+    if as_json:
+        _print(summary.as_dict())
+    else:
+        final_table(summary)
+
+
+@app.command()
+def init(
+    model: Annotated[str, typer.Option("--model", help="Checkpoint folder or hub id of a Qwen-VL model.")],
+    qa: Annotated[Path | None, typer.Option("--qa", help="Driving QA in ShareGPT form with images (JSON or JSONL).")] = None,
+    home: Home = Path(),
+    config: Config = None,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="SFT steps on the QA.")] = 100,
+) -> None:
+    """Make generation 0 from your own checkpoint and driving QA (CoReVLA's format).
+
+    Example:
+      loop init --model Qwen/Qwen2.5-VL-3B-Instruct --qa driving_qa.jsonl
+    """
+    from .config import load_config
+    from .loop import Loop
+    from .progress import RichProgress
+
+    with RichProgress() as progress:
+        generation = Loop(home, load_config(config), progress).init_from(model, qa, steps)
+    typer.echo(f"generation 0 registered as version {generation.version}")
+
+
+@app.command()
+def collect(
+    episodes: Annotated[int | None, typer.Option("--episodes", min=1, help="Drives to collect.")] = None,
+    home: Home = Path(),
+    config: Config = None,
+    seed: Seed = None,
+    workers: Workers = None,
+    carla: Carla = None,
+    as_json: Json = False,
+) -> None:
+    """Drive the champion with the driver watching, record, cut into segments and pairs: the first half of a round.
+
+    Example:
+      loop collect --episodes 32
+    """
+    from .config import load_config
+    from .loop import Loop
+    from .progress import RichProgress
+
+    flags = {"collect.episodes": episodes, "seed": seed, "sim.workers": workers, "sim.carla": carla}
+    with RichProgress() as progress:
+        result = Loop(home, load_config(config, flags), progress).collect_only()
+    _print(result) if as_json else typer.echo("  ".join(f"{key} {value}" for key, value in result.items()))
+
+
+@app.command()
+def refine(
+    stages: Annotated[str, typer.Option("--stages", help="Comma-separated subset of sft,dpo,grpo,anchor.")] = "sft,dpo,grpo,anchor",
+    home: Home = Path(),
+    config: Config = None,
+    seed: Seed = None,
+    as_json: Json = False,
+) -> None:
+    """Refine the champion on the stored pairs of all rounds and register the result as challenger.
+
+    Example:
+      loop refine --stages sft,dpo
+    """
+    from .config import load_config
+    from .loop import Loop
+    from .progress import RichProgress
+
+    with RichProgress() as progress:
+        result = Loop(home, load_config(config, {"seed": seed}), progress).refine_only(stages.split(","))
+    _print(result) if as_json else typer.echo(f"challenger: generation {result['generation']} (version {result['version']})")
+
+
+@app.command()
+def evaluate(
+    suite: Annotated[str, typer.Option("--suite", help="nominal | longtail | final | unseen")] = "longtail",
+    seeds: Annotated[str, typer.Option("--seeds", help="A-B, inclusive; default: the suite's first seeds.")] = "",
+    cases: Annotated[int, typer.Option("--cases", min=1, help="Number of cases when no seeds are given.")] = 100,
+    model: Model = "champion",
+    baseline: Annotated[
+        str, typer.Option("--baseline", help="always_brake | never_brake | auto_brake | black: drive that instead.")
+    ] = "",
+    home: Home = Path(),
+    config: Config = None,
+    workers: Workers = None,
+    carla: Carla = None,
+    as_json: Json = False,
+) -> None:
+    """Drive held-out cases closed loop; same cases and seeds for every model.
+
+    Examples:
+      loop evaluate --suite final --model champion --json
+      loop evaluate --suite longtail --seeds 10000-10063 --model 0
+    """
+    from .config import load_config
+    from .loop import Loop
+    from .progress import RichProgress, suite_table
+
+    flags = {"sim.workers": workers, "sim.carla": carla}
+    with RichProgress() as progress:
+        loop = Loop(home, load_config(config, flags), progress)
+        report = loop.evaluate_only(suite, model=model, seeds=_seed_range(seeds), cases=cases, baseline=baseline)
+    _print(report) if as_json else suite_table(report)
+
+
+def _seed_range(text: str) -> tuple[int, int] | None:
+    if not text:
+        return None
+    first, dash, last = text.partition("-")
+    if not (first.isdigit() and (last.isdigit() or not dash)):
+        raise UsageError(f"--seeds {text!r} is not A-B", fix="write for example --seeds 20000-20099")
+    bounds = int(first), int(last or first)
+    if bounds[1] < bounds[0]:
+        raise UsageError(f"--seeds {text!r} counts down", fix=f"write --seeds {bounds[1]}-{bounds[0]}")
+    return bounds
+
+
+@app.command()
+def status(home: Home = Path(), as_json: Json = False) -> None:
+    """Show rounds, generations and the champion, from the store; works beside a run.
+
+    Example:
+      loop status --json
+    """
+    from .progress import status_table
+    from .store.queries import loop_status
+
+    found = loop_status(home)
+    _print(found) if as_json else status_table(found)
+
+
+@app.command()
+def promote(
+    version: Annotated[str, typer.Argument(help="Generation number or registered version to make champion.")],
+    home: Home = Path(),
+    force: Annotated[bool, typer.Option("--force", help="Promote although no gate says so; recorded as such.")] = False,
+) -> None:
+    """Make a generation the champion, if a gate has proved it better.
+
+    Example:
+      loop promote 3
+    """
+    from .config import load_config
+    from .loop import Loop
+    from .progress import Silent
+
+    typer.echo(Loop(home, load_config(), Silent()).promote(version, force=force))
+
+
+@app.command()
+def rollback(home: Home = Path()) -> None:
+    """Give the car back to the previous champion.
+
+    Example:
+      loop rollback
+    """
+    from .config import load_config
+    from .loop import Loop
+    from .progress import Silent
+
+    typer.echo(Loop(home, load_config(), Silent()).rollback())
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="One SELECT over the index; see `loop sql 'SHOW TABLES'`.")],
+    home: Home = Path(),
+    as_json: Json = False,
+) -> None:
+    """Query the store, read-only. Start from the views negative_episodes and recovery_episodes.
+
+    Examples:
+      loop sql "SELECT reason, count(*) FROM negative_episodes GROUP BY 1"
+      loop sql --json "SELECT * FROM recovery_episodes LIMIT 3"
+    """
+    from .progress import rows_table
+    from .store.database import Store
+
+    rows = Store(home).user_query(query)
+    _print(rows) if as_json else rows_table(rows)
+
+
+@episodes_app.command("list")
+def episodes_list(
+    home: Home = Path(),
+    scenario: Annotated[str, typer.Option("--scenario", help="Only this scenario type.")] = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="Newest first.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List recorded episodes.
+
+    Example:
+      loop episodes list --scenario DynamicObjectCrossing --json
+    """
+    from .progress import rows_table
+    from .store import queries
+    from .store.database import Store
+
+    rows = queries.list_episodes(Store(home), scenario=scenario or None, limit=limit)
+    _print(rows) if as_json else rows_table(rows)
+
+
+@episodes_app.command("show")
+def episodes_show(episode_id: str, home: Home = Path(), as_json: Json = False) -> None:
+    """Show one episode: outcome, takeovers, segments, pairs. A prefix of the id is enough.
+
+    Example:
+      loop episodes show 3f2a
+    """
+    from .progress import episode_view
+    from .store import queries
+    from .store.database import Store
+
+    found = queries.show_episode(Store(home), episode_id)
+    _print(found) if as_json else episode_view(found)
+
+
+@app.command()
+def doctor(
+    home: Home = Path(),
+    carla: Annotated[str, typer.Option("--carla", help="host:port of a CARLA server to ask.")] = "",
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Recreate the index from the sealed episodes.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check Python, packages, CARLA, display, disk, store and MLflow; print a fix for each failure.
+
+    Examples:
+      loop doctor
+      loop doctor --rebuild
+    """
+    from .doctor import run_checks, summary
+
+    if rebuild:
+        from .store.ingest import rebuild as rebuild_index
+
+        rebuild_index(home)
+    checks = run_checks(home, carla)
+    if as_json:
+        _print({"ok": all(c.ok for c in checks), "checks": [asdict(c) for c in checks]})
+        raise typer.Exit(0 if all(c.ok for c in checks) else 1)
+    raise typer.Exit(summary(checks, typer.echo))

@@ -1,0 +1,171 @@
+"""What a person sees of a run: progress on stderr, tables on stdout."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from .loop import RunSummary
+
+GATE_STYLES = {"promote": "bold green", "reject": "red", "inconclusive": "yellow", "start": "dim"}
+
+
+class Silent:
+    """Progress for commands that are done in a moment."""
+
+    def stage(self, name: str, total: int) -> None:
+        """Nothing to show."""
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Nothing to show."""
+
+    def say(self, text: str) -> None:
+        """Nothing to show."""
+
+
+class RichProgress:
+    """One bar a stage: what, how many of how many, time so far, time left. Plain lines when stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._bar = Progress(
+            TextColumn("{task.description:<34}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[note]}"),
+            console=self._console,
+            transient=False,
+            disable=not self._console.is_terminal,
+        )
+        self._task: Any = None
+        self._name, self._done, self._total, self._since_s = "", 0, 0, 0.0
+
+    def __enter__(self) -> RichProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end_stage()
+        self._bar.stop()
+
+    def stage(self, name: str, total: int) -> None:
+        """A new stage of `total` steps begins."""
+        self._end_stage()
+        self._name, self._done, self._total, self._since_s = name, 0, total, time.monotonic()
+        self._task = self._bar.add_task(name, total=total, note="")
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Steps of the present stage are done."""
+        self._done += steps
+        if self._task is not None:
+            self._bar.update(self._task, advance=steps, note=note)
+
+    def say(self, text: str) -> None:
+        """One line above the bar."""
+        self._bar.console.print(text)
+
+    def _end_stage(self) -> None:
+        if self._name and not self._console.is_terminal:
+            sys.stderr.write(f"{self._name}: {self._done}/{self._total} in {time.monotonic() - self._since_s:.1f} s\n")
+        if self._task is not None and self._done < self._total:
+            self._bar.update(self._task, total=self._done)
+        self._name, self._task = "", None
+
+
+def final_table(summary: RunSummary) -> None:
+    """One row a generation, then where the time went and where the page is."""
+    table = Table(title=f"{summary.promoted} of {summary.rounds} rounds promoted; champion: generation {summary.champion}")
+    for name in ("gen", "gate", "SR long tail", "DS", "SR nominal", "takeovers/km", "collisions/km", "phantom/km", "standstill", "p"):
+        table.add_column(name, justify="left" if name in ("gen", "gate") else "right")
+    for r in summary.rows:
+        table.add_row(
+            f"{r.generation}{' *' if r.champion else ''}",
+            f"[{GATE_STYLES[r.gate]}]{r.gate}",
+            f"{100 * r.sr:.1f} % [{100 * r.sr_interval[0]:.0f}, {100 * r.sr_interval[1]:.0f}]",
+            f"{r.ds:.1f} [{r.ds_interval[0]:.0f}, {r.ds_interval[1]:.0f}]",
+            f"{100 * r.sr_nominal:.0f} %",
+            "–" if r.takeovers_per_km is None else f"{r.takeovers_per_km:.1f}",
+            f"{r.collisions_per_km:.2f}",
+            f"{r.phantom_per_km:.2f}",
+            f"{100 * r.standstill_share:.0f} %",
+            "–" if r.p_value is None else f"{r.p_value:.4f}",
+        )
+    console = _stdout()
+    console.print(table)
+    total_s = sum(summary.seconds.values())
+    parts = sorted(summary.seconds.items(), key=lambda item: -item[1])
+    console.print(f"{total_s:.0f} s: " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in parts))
+    console.print(f"gate: {summary.power_note}")
+    console.print(f"report: {summary.page}")
+
+
+def suite_table(report: Mapping[str, Any]) -> None:
+    """Totals and one row a scenario type."""
+    totals = report["summary"]
+    table = Table(title=f"{report['model']} on {report['suite']}: {totals['cases']} cases")
+    for name in ("scenario", "cases", "SR", "DS", "RC"):
+        table.add_column(name, justify="left" if name == "scenario" else "right")
+    for row in report["by_scenario"]:
+        table.add_row(row["scenario"], str(row["cases"]), f"{100 * row['sr']:.0f} %", f"{row['ds']:.1f}", f"{row['rc']:.1f}")
+    low, high = totals["sr_interval"]
+    table.add_section()
+    table.add_row(
+        "all", str(totals["cases"]), f"{100 * totals['sr']:.1f} % [{100 * low:.0f}, {100 * high:.0f}]", f"{totals['ds']:.1f}", f"{totals['rc']:.1f}"
+    )
+    _stdout().print(table)
+    _stdout().print(
+        f"collisions/km {totals['collisions_per_km']:.2f}  phantom brakes/km {totals['phantom_per_km']:.2f}  "
+        f"standstill {100 * totals['standstill_share']:.1f} %"
+    )
+
+
+def status_table(status: Mapping[str, Any]) -> None:
+    """Rounds and generations of the home."""
+    console = _stdout()
+    if not status["generations"]:
+        console.print("no generation yet: `loop run --rounds 5` makes the first")
+        return
+    rows_table(status["generations"])
+    rows_table(status["rounds"])
+    console.print(f"champion: generation {status['champion']}")
+
+
+def rows_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows of a query."""
+    if not rows:
+        _stdout().print("no rows")
+        return
+    table = Table()
+    for name in rows[0]:
+        table.add_column(str(name))
+    for row in rows:
+        table.add_row(*("" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()))
+    _stdout().print(table)
+
+
+def episode_view(found: Mapping[str, Any]) -> None:
+    """One episode: its facts, then its parts as tables."""
+    console = _stdout()
+    for key, value in found.items():
+        if isinstance(value, list):
+            console.print(f"[bold]{key}")
+            rows_table(value)
+        else:
+            console.print(f"{key}: {value}")
+
+
+def _stdout() -> Console:
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 160)
