@@ -1,0 +1,287 @@
+"""`Policy`: the runtime around a driving model. Images, odometry and command in; plans out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import LogitsProcessor
+
+from ..errors import PolicyError
+from ..vocabulary import PLAN_POINTS, PLAN_STEP_S, Float, Plan, PolicyInput
+from .actions import ACCEL_MPS2, CURVATURE_PM, ActionCodec
+from .backbone import Backbone, load_backbone, tiny_backbone
+from .encoder import Encoder, model_inputs
+from .prompts import PromptMode, write_answer
+from .tiny import TinyConfig
+
+POLICY_FILE = "policy.json"
+DECODERS = ("mlp", "tokens")
+MAX_STEP_M = 60.0 * PLAN_STEP_S  # a waypoint farther than this from the one before is no plan
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyConfig:
+    """What the runtime must know beside the weights; kept as `policy.json` in the checkpoint."""
+
+    decoder: str = "mlp"
+    frames: int = 2
+    views: int = 1
+    width_px: int = 192
+    height_px: int = 96
+    text_tokens: int = 48
+    batch_size: int = 4
+    reason_tokens: int = 160
+    accel_mps2: tuple[float, ...] = ACCEL_MPS2
+    curvature_pm: tuple[float, ...] = CURVATURE_PM
+
+
+class Policy:
+    """A VLA that plans.
+
+    Attributes:
+        model: The driving model; trainers change its weights in place.
+        processor: The transformers processor.
+        codec: Action tokens.
+        config: Decoder and input shape.
+    """
+
+    def __init__(self, backbone: Backbone, config: PolicyConfig) -> None:
+        if config.decoder not in DECODERS:
+            raise PolicyError(
+                f"decoder {config.decoder!r} is unknown", fix="Use one of: " + ", ".join(DECODERS) + "."
+            )
+        self.backbone = backbone
+        self.config = config
+        self.codec = ActionCodec(config.accel_mps2, config.curvature_pm)
+        self.encoder = Encoder(
+            backbone,
+            frames=config.frames,
+            views=config.views,
+            width_px=config.width_px,
+            height_px=config.height_px,
+            text_tokens=config.text_tokens,
+        )
+        self._action_ids = torch.tensor(self.processor.tokenizer.convert_tokens_to_ids(self.codec.tokens))
+
+    @property
+    def model(self) -> Any:
+        """The driving model."""
+        return self.backbone.model
+
+    @model.setter
+    def model(self, model: Any) -> None:
+        self.backbone = replace(self.backbone, model=model)
+        self.encoder.backbone = self.backbone
+
+    @property
+    def processor(self) -> Any:
+        """The transformers processor."""
+        return self.backbone.processor
+
+    @property
+    def decoder(self) -> str:
+        """The decoder that drives: `mlp` or `tokens`."""
+        return self.config.decoder
+
+    @classmethod
+    def tiny(
+        cls, seed: int = 0, config: PolicyConfig | None = None, tiny: TinyConfig | None = None
+    ) -> Policy:
+        """A fresh tiny policy with random weights."""
+        config = config or PolicyConfig()
+        tiny = replace(tiny or TinyConfig(), width_px=config.width_px, height_px=config.height_px)
+        _one_thread()
+        return cls(tiny_backbone(seed, tiny, ActionCodec(config.accel_mps2, config.curvature_pm)), config)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        decoder: str | None = None,
+        *,
+        config: PolicyConfig | None = None,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        seed: int = 0,
+    ) -> Policy:
+        """Load one of our checkpoints, or a stock checkpoint by directory or hub id.
+
+        Args:
+            path: Directory or hub id.
+            decoder: Overrides the checkpoint's decoder.
+            config: For a checkpoint without `policy.json`.
+            device: Where to plan.
+            dtype: Of the backbone.
+            seed: Of a fresh head.
+
+        Raises:
+            PolicyError: It cannot be loaded.
+        """
+        file = Path(path) / POLICY_FILE
+        if file.is_file():
+            config = _read_config(file)
+        config = config or PolicyConfig(text_tokens=192)
+        if decoder is not None:
+            config = replace(config, decoder=decoder)
+        _one_thread()
+        codec = ActionCodec(config.accel_mps2, config.curvature_pm)
+        backbone = load_backbone(path, codec, dtype=dtype, seed=seed)
+        backbone.model.to(device)
+        return cls(backbone, config)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write weights (safetensors), processor and `policy.json` in the hub's layout."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.model.save_pretrained(folder)
+        self.processor.save_pretrained(folder)
+        (folder / POLICY_FILE).write_text(json.dumps(asdict(self.config), indent=1) + "\n", encoding="utf-8")
+        return folder
+
+    def prompt(
+        self,
+        inputs: PolicyInput,
+        mode: PromptMode = PromptMode.PLAN,
+        negative_m: Float | None = None,
+        analysis: str = "",
+    ) -> str:
+        """The user's turn, without image placeholders."""
+        return self.encoder.text(inputs, mode, negative_m, analysis)
+
+    def answer(self, waypoints_m: Float, speed_mps: float, reasoning: str = "", mask: Any = None) -> str:
+        """The assistant's turn for a trajectory: C-CoT if given, then the nearest action tokens."""
+        return write_answer(
+            self.codec.text(self.codec.encode(waypoints_m, speed_mps, mask).actions), reasoning
+        )
+
+    def encode(
+        self,
+        inputs: Sequence[PolicyInput],
+        texts: Sequence[str] | None = None,
+        answers: Sequence[str] | None = None,
+        *,
+        fixed: bool = False,
+    ) -> dict[str, Tensor]:
+        """Tensors for trainers; see `Encoder.encode`. Without texts, `plan` prompts."""
+        texts = [self.prompt(item) for item in inputs] if texts is None else texts
+        batch = self.encoder.encode(inputs, texts, answers, fixed=fixed)
+        return {key: value.to(self.model.device) for key, value in batch.items()}
+
+    def head_plans(self, batch: dict[str, Tensor]) -> Tensor:
+        """Plans (B, 8, 2) in metres of the `mlp` head for an encoded batch; differentiable."""
+        hidden = self.model.hidden_states(model_inputs(batch))
+        return self.model.action_head(hidden, batch["prompt_mask"], batch["ego"])
+
+    def try_plan(
+        self, inputs: Sequence[PolicyInput], generation: str, ticks: Sequence[int] | None = None
+    ) -> list[Plan | None]:
+        """Plan for each scene; None where the plan is not finite or not drivable.
+
+        Scenes are planned in batches of constant shape, so that a plan does not depend on its neighbours.
+        """
+        ticks = [0] * len(inputs) if ticks is None else ticks
+        size = self.config.batch_size
+        tracks: list[Float] = []
+        for start in range(0, len(inputs), size):
+            group = list(inputs[start : start + size])
+            padded = group + [group[-1]] * (size - len(group))
+            tracks.extend(self._plan_batch(padded)[: len(group)])
+        return [
+            Plan(track, tick, generation) if usable(track) else None
+            for track, tick in zip(tracks, ticks, strict=True)
+        ]
+
+    def plan(
+        self, inputs: Sequence[PolicyInput], generation: str, ticks: Sequence[int] | None = None
+    ) -> list[Plan]:
+        """Plan for each scene.
+
+        Raises:
+            PolicyError: A plan is not finite or not drivable.
+        """
+        plans = self.try_plan(inputs, generation, ticks)
+        good = [plan for plan in plans if plan is not None]
+        if len(good) < len(plans):
+            bad = [index for index, plan in enumerate(plans) if plan is None]
+            raise PolicyError(
+                f"unusable plan for scene {bad} of {len(plans)}", fix="Roll back to the previous champion."
+            )
+        return good
+
+    def reason(self, inputs: Sequence[PolicyInput]) -> list[str]:
+        """Generate C-CoT and action tokens as text, greedily."""
+        if not inputs:
+            return []
+        batch = self.encode(inputs, [self.prompt(item, PromptMode.REASON) for item in inputs])
+        ids = self._generate(batch, max_new_tokens=self.config.reason_tokens)
+        return list(self.processor.tokenizer.batch_decode(ids, skip_special_tokens=True))
+
+    def _plan_batch(self, inputs: Sequence[PolicyInput]) -> list[Float]:
+        batch = self.encode(inputs, fixed=True)
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            if self.decoder == "mlp":
+                with torch.inference_mode():
+                    return list(self.head_plans(batch).float().cpu().numpy())
+            allowed = _OnlyActions(self._action_ids.to(self.model.device))
+            ids = self._generate(batch, max_new_tokens=PLAN_POINTS, logits_processor=[allowed])
+            actions = torch.searchsorted(self._action_ids, ids.cpu().contiguous()).numpy()
+            return [self.codec.decode(row, item.speed_mps) for row, item in zip(actions, inputs, strict=True)]
+        finally:
+            self.model.train(was_training)
+
+    def _generate(self, batch: dict[str, Tensor], **options: Any) -> Tensor:
+        prompt = model_inputs(batch)
+        with torch.inference_mode():
+            ids = self.model.generate(
+                **prompt,
+                do_sample=False,
+                pad_token_id=self.processor.tokenizer.pad_token_id,
+                eos_token_id=self.processor.tokenizer.eos_token_id,
+                **options,
+            )
+        return ids[:, prompt["input_ids"].shape[1] :]
+
+
+class _OnlyActions(LogitsProcessor):
+    """Masks every token that is no action."""
+
+    def __init__(self, ids: Tensor) -> None:
+        self.ids = ids
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Keep the action tokens' scores."""
+        masked = torch.full_like(scores, -torch.inf)
+        return masked.index_copy(1, self.ids, scores.index_select(1, self.ids))
+
+
+def usable(track_m: Float) -> bool:
+    """Whether (8, 2) waypoints are finite and no car would have to jump to follow them."""
+    if track_m.shape != (PLAN_POINTS, 2) or not np.isfinite(track_m).all():
+        return False
+    steps = np.diff(track_m, axis=0, prepend=np.zeros((1, 2), track_m.dtype))
+    return bool((np.abs(steps) <= MAX_STEP_M).all())
+
+
+def _read_config(file: Path) -> PolicyConfig:
+    try:
+        values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        return PolicyConfig(**values)
+    except (ValueError, TypeError) as error:
+        raise PolicyError(
+            f"{file} is damaged: {error}", fix="Take the checkpoint from the registry again."
+        ) from error
+
+
+def _one_thread() -> None:
+    # Two OpenMP threads on shared cores busy-wait: up to 90 times slower.
+    torch.set_num_threads(1)
