@@ -1,0 +1,181 @@
+"""Configuration of the refinement stages. Keys that are TRL's bear TRL's names and mean what TRL means by them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ..config import Section
+
+
+class TrainerConfig(Section):
+    """What every gradient stage has."""
+
+    enabled: bool = Field(True, description="run this stage")
+    max_steps: int = Field(40, ge=1, le=1_000_000, description="optimiser steps")
+    per_device_train_batch_size: int = Field(32, ge=1, le=4096, description="rows of a step on one device")
+    gradient_accumulation_steps: int = Field(
+        1, ge=1, le=1024, description="for backbones that fill the memory"
+    )
+    learning_rate: float = Field(
+        5e-4, gt=0, lt=1, description="peak; a fresh tiny policy bears 2e-3, LoRA wants 2e-5"
+    )
+    lr_scheduler_type: Literal["constant", "linear", "cosine"] = Field(
+        "cosine", description="falls to zero, so that a short round ends calmly"
+    )
+    warmup_share: float = Field(
+        0.1, ge=0, lt=1, description="share of the steps over which the rate rises from zero"
+    )
+    weight_decay: float = Field(0.0, ge=0, lt=1, description="AdamW's; a short round needs none")
+    max_grad_norm: float = Field(1.0, gt=0, le=1000, description="one hard batch must not undo the others")
+    head_weight: float = Field(
+        1.0,
+        ge=0,
+        le=100,
+        description="alpha of SafeAlign eq. 4: share of the head that drives beside the text loss",
+    )
+
+
+class LoraSettings(Section):
+    """Adapters for backbones that are too large to train in full."""
+
+    use: Literal["auto", "always", "never"] = Field(
+        "auto", description="auto: above `above_params` parameters"
+    )
+    above_params: int = Field(
+        50_000_000, ge=0, description="below, full fine-tuning is cheaper and learns more"
+    )
+    rank: int = Field(64, ge=1, le=1024, description="SafeAlign App. A.1")
+    alpha: int = Field(128, ge=1, le=4096, description="twice the rank")
+    dropout: float = Field(0.0, ge=0, lt=1, description="rounds are too short to overfit an adapter")
+
+
+class SftConfig(TrainerConfig):
+    """Imitation: recoveries and corrections with replay."""
+
+    replay_share: float = Field(
+        0.5, ge=0, le=1, description="rows from uneventful drives: nominal driving is kept"
+    )
+    reason_share: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="rows that answer with the C-CoT first; text costs steps, the plan drives",
+    )
+    negative_share: float = Field(
+        0.5, ge=0, le=1, description="negative-enhanced prompts among takeover rows of stage 2 (proof.md 19)"
+    )
+    negative_from: float = Field(
+        0.5, ge=0, le=1, description="share of the steps before stage 2 of the curriculum"
+    )
+
+
+class DpoConfig(TrainerConfig):
+    """Preference of the driver's plan over the policy's."""
+
+    max_steps: int = Field(24, ge=1, le=1_000_000, description="more steps widen margins, not driving")
+    per_device_train_batch_size: int = Field(8, ge=2, le=4096, description="pairs of a step")
+    learning_rate: float = Field(
+        2e-4, gt=0, lt=1, description="below the SFT stage: preference gradients are noisy"
+    )
+    beta: float = Field(0.1, gt=0, le=10, description="strength of the pull to the reference")
+    loss_type: tuple[str, ...] = Field(
+        ("sigmoid", "sft"), description="sigmoid alone destroys a small policy"
+    )
+    loss_weights: tuple[float, ...] = Field((0.1, 1.0), description="the SFT term carries the learning")
+    takeover_share: float = Field(
+        0.5,
+        ge=0,
+        le=0.5,
+        description="takeover pairs of a batch; above one half the policy forgets (proof.md 19)",
+    )
+
+
+class GrpoConfig(TrainerConfig):
+    """Group-relative policy gradient on the tokens, with both anchors in the group."""
+
+    max_steps: int = Field(8, ge=1, le=1_000_000, description="few: the gradient is noisy")
+    per_device_train_batch_size: int = Field(
+        16, ge=4, le=4096, description="completions of a step, anchors included"
+    )
+    learning_rate: float = Field(5e-5, gt=0, lt=1, description="1e-4 made strong policies worse")
+    beta: float = Field(0.0, ge=0, le=10, description="KL to the start; needs a second model")
+    num_generations: int = Field(
+        8, ge=4, le=256, description="rows of a group: N = 6 samples and the two anchors"
+    )
+    temperature: float = Field(1.0, gt=0, le=5, description="exploration")
+    max_completion_length: int = Field(
+        10, ge=9, le=1024, description="8 action tokens, the end and one to spare"
+    )
+    anchors: bool = Field(True, description="inject both anchors; without them the group is plain GRPO")
+    takeover_share: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="takeover scenes, half negative and half recovery: 75/12.5/12.5 of SpanVLA",
+    )
+
+
+class AnchorConfig(Section):
+    """SafeAlign Algorithm 2 on the `mlp` head, backbone frozen."""
+
+    enabled: bool = Field(True, description="run this stage")
+    variant: Literal["published", "directional"] = Field(
+        "directional", description="the paper to the letter, or with its faults a to g repaired"
+    )
+    epochs: int = Field(
+        6, ge=1, le=1000, description="the paper takes 10; features are cached, so they are cheap"
+    )
+    per_device_train_batch_size: int = Field(32, ge=1, le=4096, description="scenes of a step")
+    learning_rate: float = Field(1e-4, gt=0, lt=1, description="SafeAlign's rate of the action head")
+    samples: int = Field(6, ge=2, le=256, description="N")
+    sigma: float = Field(
+        0.3,
+        gt=0,
+        le=10,
+        description="feature noise in standard deviations of the features (not given in the paper)",
+    )
+    feedback: int = Field(2, ge=0, le=64, description="K corrected samples; 0 switches the refinement off")
+    feedback_every: int = Field(3, ge=1, le=1000, description="epochs between two refinements, the dear part")
+    threshold: float = Field(0.6, ge=0, le=1, description="delta: below this best reward a scene is refined")
+    replay_weight: float = Field(
+        1.0, ge=0, le=100, description="Huber on uneventful scenes, so that nominal driving is kept"
+    )
+    max_grad_norm: float = Field(1.0, gt=0, le=1000, description="as in the other stages")
+
+
+class RefitConfig(Section):
+    """Refit of the head on cached features after the backbone has changed (proof.md 16)."""
+
+    enabled: bool = Field(True, description="run this stage")
+    epochs: int = Field(10, ge=1, le=1000, description="cheap: no backbone pass")
+    per_device_train_batch_size: int = Field(64, ge=1, le=4096, description="scenes of a step")
+    learning_rate: float = Field(3e-4, gt=0, lt=1, description="fine correction of a trained head")
+    max_samples: int = Field(512, ge=1, description="features cost one prefill each")
+    max_grad_norm: float = Field(1.0, gt=0, le=1000, description="as in the other stages")
+
+
+class RefineConfig(Section):
+    """All stages of a round, in their order."""
+
+    sft: SftConfig = SftConfig()
+    dpo: DpoConfig = DpoConfig()
+    grpo: GrpoConfig = GrpoConfig()
+    refit: RefitConfig = RefitConfig()
+    anchor: AnchorConfig = AnchorConfig()
+    lora: LoraSettings = LoraSettings()
+
+
+STAGES = ("sft", "dpo", "grpo", "refit", "anchor")
+
+
+def bootstrap_config(max_steps: int = 300, batch: int = 32, learning_rate: float = 2e-3) -> SftConfig:
+    """SFT from random weights: no replay beside it, and the text loss first."""
+    return SftConfig(
+        max_steps=max_steps,
+        per_device_train_batch_size=batch,
+        learning_rate=learning_rate,
+        replay_share=0.0,
+        head_weight=2.0,
+    )

@@ -1,0 +1,43 @@
+"""What a stage hands back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+Progress = Callable[[int, int, float], None]  # step, steps, loss
+
+
+@dataclass(frozen=True, slots=True)
+class StageReport:
+    """One stage of one round.
+
+    Attributes:
+        stage: Its name.
+        seconds: Wall time.
+        steps: Optimiser steps whose weights were kept.
+        metrics: Figures of the stage; losses are means over its last quarter.
+        skipped_reason: Why it did not run; "" if it ran.
+        stopped_reason: Why it stopped early with the last finite weights; "" if it ended as planned.
+    """
+
+    stage: str
+    seconds: float = 0.0
+    steps: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+    skipped_reason: str = ""
+    stopped_reason: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> StageReport:
+        """The inverse of `to_json`."""
+        return cls(**data)
+
+
+def no_progress(step: int, steps: int, loss: float) -> None:
+    """Says nothing."""
