@@ -1,0 +1,1 @@
+"""Pure geometry and metrics: kinematics, boxes, TTC, PDMS, driving score, comfort, caution, statistics."""
