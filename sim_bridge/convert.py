@@ -73,6 +73,11 @@ def control(value: carla.VehicleControl) -> Control:
     return Control(steer=0.0 - value.steer, throttle=value.throttle, brake=value.brake)
 
 
+def heading_vector(yaw_rad: float) -> tuple[float, float]:
+    """House unit vector of a house yaw."""
+    return math.cos(yaw_rad), math.sin(yaw_rad)
+
+
 def wrap(angle_rad: float) -> float:
     """Same angle in (-pi, pi]."""
     wrapped = math.remainder(angle_rad, math.tau)
