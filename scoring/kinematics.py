@@ -1,13 +1,14 @@
 """The one bicycle model: embedded server, action tokens and rollouts of plans all move a car by it.
 
-Poses are of the centre of the box on the ground; the car turns about its rear axle, `rear_to_centre_m` behind.
+Poses are of the centre of the box on the ground; the car turns about its rear axle, `rear_to_centre_m` back.
 Right-handed frames, yaw and steer positive left. Kernels are compiled once (cached on disk), never parallel.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 
 import numpy as np
 from numba import njit
@@ -43,9 +44,10 @@ class VehicleParams:
 
     def packed(self) -> Array:
         """(13,) for the kernels, in the order of the fields."""
-        return np.array(astuple(self), np.float64)
+        return np.array(_FIELDS(self), np.float64)
 
 
+_FIELDS = attrgetter(*(one.name for one in fields(VehicleParams)))
 EGO = VehicleParams()
 
 

@@ -1,0 +1,99 @@
+"""Oriented boxes on the ground: overlap by separating axes. A box is x, y, yaw, length, width; x, y its centre."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+
+@njit(
+    "boolean(float64, float64, float64, float64, float64, float64,"
+    " float64, float64, float64, float64, float64, float64)",
+    cache=True,
+)
+def overlap(
+    x: float,
+    y: float,
+    cos: float,
+    sin: float,
+    half_length: float,
+    half_width: float,
+    other_x: float,
+    other_y: float,
+    other_cos: float,
+    other_sin: float,
+    other_half_length: float,
+    other_half_width: float,
+) -> bool:
+    """Whether two boxes meet; boxes that only touch do. Circles decide first, as most pairs are far apart."""
+    dx, dy = other_x - x, other_y - y
+    reach = math.hypot(half_length, half_width) + math.hypot(other_half_length, other_half_width)
+    if dx * dx + dy * dy > reach * reach:
+        return False
+    c = abs(cos * other_cos + sin * other_sin)  # |cos| and |sin| of the angle between them
+    s = abs(cos * other_sin - sin * other_cos)
+    return (
+        abs(dx * cos + dy * sin) <= half_length + other_half_length * c + other_half_width * s
+        and abs(dy * cos - dx * sin) <= half_width + other_half_length * s + other_half_width * c
+        and abs(dx * other_cos + dy * other_sin) <= other_half_length + half_length * c + half_width * s
+        and abs(dy * other_cos - dx * other_sin) <= other_half_width + half_length * s + half_width * c
+    )
+
+
+@njit("void(float64[::1], float64[:, ::1], boolean[::1])", cache=True)
+def _overlaps(box: Array, others: Array, out: NDArray[np.bool_]) -> None:
+    cos, sin = math.cos(box[2]), math.sin(box[2])
+    for i in range(others.shape[0]):
+        out[i] = overlap(
+            box[0],
+            box[1],
+            cos,
+            sin,
+            0.5 * box[3],
+            0.5 * box[4],
+            others[i, 0],
+            others[i, 1],
+            math.cos(others[i, 2]),
+            math.sin(others[i, 2]),
+            0.5 * others[i, 3],
+            0.5 * others[i, 4],
+        )
+
+
+def overlaps(box: ArrayLike, others: ArrayLike) -> NDArray[np.bool_]:
+    """Which boxes meet `box`.
+
+    Args:
+        box: (5,) x, y, yaw, length, width; metres, radians.
+        others: (N, 5) likewise.
+
+    Returns:
+        (N,).
+    """
+    rows = np.array(others, np.float64, order="C").reshape(-1, 5)
+    out = np.empty(len(rows), np.bool_)
+    _overlaps(np.array(box, np.float64), rows, out)
+    return out
+
+
+def corners(box: ArrayLike) -> Array:
+    """Corners of boxes: front left, front right, rear right, rear left.
+
+    Args:
+        box: (..., 5) x, y, yaw, length, width.
+
+    Returns:
+        (..., 4, 2).
+    """
+    b = np.asarray(box, np.float64)
+    along = 0.5 * b[..., 3, None] * np.array([1.0, 1.0, -1.0, -1.0])
+    left = 0.5 * b[..., 4, None] * np.array([1.0, -1.0, -1.0, 1.0])
+    cos, sin = np.cos(b[..., 2, None]), np.sin(b[..., 2, None])
+    return np.stack(
+        (b[..., 0, None] + along * cos - left * sin, b[..., 1, None] + along * sin + left * cos), -1
+    )
