@@ -1,0 +1,327 @@
+"""Samples and pairs -> rows that a trainer stacks: what is asked, what the answer is, what the head should say.
+
+The order of all rows of a stage is drawn beforehand from the seed, so the mix of a batch is exact and a run repeatable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import RefineError, RoleError
+from ..models.actions import ActionCodec
+from ..models.policy import Policy
+from ..models.prompts import PromptMode, write_answer
+from ..vocabulary import PLAN_POINTS, DrivingSample, Float, PairSource, PolicyInput, PreferencePair, Role
+from .config import DpoConfig, GrpoConfig, SftConfig
+
+HEAD_FIELDS = ("ego", "prompt_mask", "target_m", "target_mask")  # for the head, not for the backbone
+_ALL = np.ones(PLAN_POINTS, np.bool_)
+
+
+@dataclass(frozen=True, slots=True)
+class SftRow:
+    """One imitation row."""
+
+    input: PolicyInput
+    text: str
+    answer: str
+    target_m: Float  # (8, 2)
+    mask: NDArray[np.bool_]  # (8,)
+
+
+@dataclass(frozen=True, slots=True)
+class DpoRow:
+    """One preference row."""
+
+    input: PolicyInput
+    text: str
+    chosen: str
+    rejected: str
+    target_m: Float  # (8, 2) the chosen plan
+    mask: NDArray[np.bool_]  # (8,)
+
+
+@dataclass(frozen=True, slots=True)
+class GrpoRow:
+    """One scene to explore."""
+
+    input: PolicyInput
+    text: str
+    pos_m: Float  # (8, 2)
+    neg_m: Float | None  # (8, 2); None in uneventful scenes
+    mask: NDArray[np.bool_]  # (8,)
+    scene: Any  # scoring.scene.Scene or None
+
+
+def check_roles(items: Sequence[DrivingSample | PreferencePair]) -> None:
+    """Refuse whatever is held out.
+
+    Raises:
+        RoleError: An item's role is not `train`.
+    """
+    for item in items:
+        if item.role is not Role.TRAIN:
+            raise RoleError(
+                f"{item.case_id or 'an unnamed case'} has the role {item.role.value} and must not train",
+                fix="collect from cases of the train role only",
+            )
+
+
+def answer(
+    policy: Policy, target_m: Float, speed_mps: float, mask: NDArray[np.bool_], reasoning: str = ""
+) -> str:
+    """The assistant's turn for a plan; the search for its tokens is remembered, for rounds repeat their data."""
+    key = np.ascontiguousarray(target_m, np.float32).tobytes()
+    codec = policy.codec
+    return write_answer(
+        codec.text(_actions(codec.accel_mps2, codec.curvature_pm, key, float(speed_mps), mask.tobytes())),
+        reasoning,
+    )
+
+
+@lru_cache(maxsize=200_000)
+def _actions(
+    accel: tuple[float, ...], curvature: tuple[float, ...], target: bytes, speed_mps: float, mask: bytes
+) -> tuple[int, ...]:
+    plan = np.frombuffer(target, np.float32).reshape(PLAN_POINTS, 2)
+    return ActionCodec(accel, curvature).encode(plan, speed_mps, np.frombuffer(mask, np.bool_)).actions
+
+
+def draws(weights: Sequence[float], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """`n` indices in proportion to the weights, as even as possible (systematic resampling), in random order."""
+    share = np.asarray(weights, np.float64)
+    if share.size == 0 or not np.isfinite(share).all() or (share < 0).any() or share.sum() <= 0:
+        raise RefineError("no sample has a positive weight", fix="collect takeovers before refining")
+    edges = np.cumsum(share) / share.sum()
+    points = (rng.random() + np.arange(n)) / n
+    index = np.minimum(np.searchsorted(edges, points, side="right"), share.size - 1)
+    rng.shuffle(index)
+    return index
+
+
+def sft_rows(
+    policy: Policy,
+    samples: Sequence[DrivingSample],
+    replay: Sequence[DrivingSample],
+    config: SftConfig,
+    seed: int,
+) -> list[SftRow]:
+    """All rows of an SFT stage, batch after batch.
+
+    Stage 1 of the curriculum shows plain prompts; stage 2 shows `negative_share` of the takeover rows with their rejected
+    plan and its analysis. The target is the good plan in both.
+
+    Args:
+        policy: Whose prompts and tokens.
+        samples: From takeovers (or all samples, for a bootstrap).
+        replay: From uneventful drives; may be empty.
+        config: Mix and size.
+        seed: Of the order.
+
+    Raises:
+        RoleError: Something held out is among them.
+        RefineError: There is nothing to learn from.
+    """
+    check_roles([*samples, *replay])
+    rng = np.random.default_rng([seed, 1])
+    batch = config.per_device_train_batch_size * config.gradient_accumulation_steps
+    old = round(config.replay_share * batch) if samples else batch
+    old = old if replay else 0
+    new = batch - old
+    fresh = draws([s.weight for s in samples], config.max_steps * new, rng) if new else np.zeros(0, np.int64)
+    kept = draws([s.weight for s in replay], config.max_steps * old, rng) if old else np.zeros(0, np.int64)
+    rows: list[SftRow] = []
+    for step in range(config.max_steps):
+        late = step >= config.negative_from * config.max_steps
+        group = [
+            _sft_row(policy, samples[i], config, rng, late) for i in fresh[step * new : (step + 1) * new]
+        ] + [_sft_row(policy, replay[i], config, rng, False) for i in kept[step * old : (step + 1) * old]]
+        rows.extend(group[i] for i in rng.permutation(batch))
+    return rows
+
+
+def _sft_row(
+    policy: Policy, sample: DrivingSample, config: SftConfig, rng: np.random.Generator, late: bool
+) -> SftRow:
+    dice = rng.random(2)
+    if late and sample.negative_m is not None and dice[0] < config.negative_share:
+        text = policy.prompt(sample.input, PromptMode.NEGATIVE, sample.negative_m, sample.analysis)
+        reasoning = ""
+    elif sample.reasoning and dice[1] < config.reason_share:
+        text, reasoning = policy.prompt(sample.input, PromptMode.REASON), sample.reasoning
+    else:
+        text, reasoning = policy.prompt(sample.input), ""
+    target = np.asarray(sample.target_m, np.float32)
+    words = answer(policy, target, sample.input.speed_mps, sample.mask, reasoning)
+    return SftRow(sample.input, text, words, target, sample.mask)
+
+
+def dpo_rows(
+    policy: Policy,
+    pairs: Sequence[PreferencePair],
+    replay: Sequence[DrivingSample],
+    config: DpoConfig,
+    seed: int,
+) -> list[DpoRow]:
+    """All rows of a DPO stage: at most `takeover_share` takeover pairs in each batch, the rest replay.
+
+    Raises:
+        RoleError: Something held out is among them.
+        RefineError: Pairs or replay are missing.
+    """
+    check_roles([*pairs, *replay])
+    if not replay:
+        raise RefineError(
+            "DPO without replay destroys the policy", fix="give uneventful samples, or switch dpo off"
+        )
+    rng = np.random.default_rng([seed, 2])
+    batch = config.per_device_train_batch_size * config.gradient_accumulation_steps
+    new = int(config.takeover_share * batch) if pairs else 0
+    old = batch - new
+    fresh = draws([p.weight for p in pairs], config.max_steps * new, rng) if new else np.zeros(0, np.int64)
+    kept = draws([s.weight for s in replay], config.max_steps * old, rng)
+    rows: list[DpoRow] = []
+    for step in range(config.max_steps):
+        group = [_pair_row(policy, pairs[i]) for i in fresh[step * new : (step + 1) * new]]
+        group += [_replay_row(policy, replay[i], rng) for i in kept[step * old : (step + 1) * old]]
+        rows.extend(group[i] for i in rng.permutation(batch))
+    return rows
+
+
+def _pair_row(policy: Policy, pair: PreferencePair) -> DpoRow:
+    speed, mask = pair.input.speed_mps, pair.chosen_mask
+    both = bool(pair.reasoning_chosen and pair.reasoning_rejected)
+    return DpoRow(
+        pair.input,
+        policy.prompt(pair.input, PromptMode.REASON if both else PromptMode.PLAN),
+        answer(policy, pair.chosen_m, speed, mask, pair.reasoning_chosen if both else ""),
+        answer(policy, pair.rejected_m, speed, mask, pair.reasoning_rejected if both else ""),
+        np.asarray(pair.chosen_m, np.float32),
+        mask,
+    )
+
+
+def _replay_row(policy: Policy, sample: DrivingSample, rng: np.random.Generator) -> DpoRow:
+    speed = sample.input.speed_mps
+    good = np.asarray(sample.target_m, np.float32)
+    bad = perturbed(good, rng)
+    return DpoRow(
+        sample.input,
+        policy.prompt(sample.input),
+        answer(policy, good, speed, sample.mask),
+        answer(policy, bad, speed, sample.mask),
+        good,
+        sample.mask,
+    )
+
+
+def perturbed(plan_m: Float, rng: np.random.Generator) -> Float:
+    """A worse plan for an uneventful scene: needless braking (the known vice of takeover learning), or a drift aside.
+
+    A plan that hardly moves gets a needless start instead of a brake.
+    """
+    steps = np.diff(plan_m, axis=0, prepend=np.zeros((1, 2), np.float32))
+    if rng.random() < 0.5:
+        if np.linalg.norm(steps, axis=1).sum() < 3.0:
+            gain = 0.35 * np.arange(1, PLAN_POINTS + 1)
+            return np.asarray(plan_m + np.stack((np.cumsum(gain), np.zeros(PLAN_POINTS)), axis=1), np.float32)
+        slower = np.linspace(0.9, rng.uniform(0.0, 0.4), PLAN_POINTS)
+        return np.cumsum(steps * slower[:, None], axis=0).astype(np.float32)
+    side = rng.choice((-1.0, 1.0)) * rng.uniform(1.0, 2.5)
+    ramp = (np.arange(1, PLAN_POINTS + 1) / PLAN_POINTS) ** 2
+    return np.asarray(plan_m + np.stack((np.zeros(PLAN_POINTS), side * ramp), axis=1), np.float32)
+
+
+def grpo_rows(
+    policy: Policy,
+    pairs: Sequence[PreferencePair],
+    replay: Sequence[DrivingSample],
+    config: GrpoConfig,
+    seed: int,
+) -> list[GrpoRow]:
+    """One scene a group, in SpanVLA's mix: uneventful, and takeovers half before and half after the onset.
+
+    Raises:
+        RoleError: Something held out is among them.
+        RefineError: There is no scene at all.
+    """
+    check_roles([*pairs, *replay])
+    if not pairs and not replay:
+        raise RefineError("GRPO has no scenes", fix="give pairs or uneventful samples, or switch grpo off")
+    rng = np.random.default_rng([seed, 3])
+    groups = config.max_steps * config.gradient_accumulation_steps
+    groups *= config.per_device_train_batch_size // config.num_generations
+    recovery = [p for p in pairs if p.source is PairSource.HUMAN]
+    negative = [p for p in pairs if p.source is not PairSource.HUMAN]
+    n_taken = groups if not replay else round(config.takeover_share * groups) if pairs else 0
+    n_recovery = n_taken if not negative else n_taken // 2 if recovery else 0
+    rows: list[GrpoRow] = []
+    for source, n in ((recovery, n_recovery), (negative, n_taken - n_recovery)):
+        if n:
+            rows += [_grpo_pair(policy, source[i]) for i in draws([p.weight for p in source], n, rng)]
+    if groups > n_taken:
+        index = draws([s.weight for s in replay], groups - n_taken, rng)
+        rows += [
+            GrpoRow(s.input, policy.prompt(s.input), np.asarray(s.target_m, np.float32), None, s.mask, None)
+            for s in (replay[i] for i in index)
+        ]
+    return [rows[i] for i in rng.permutation(groups)]
+
+
+def _grpo_pair(policy: Policy, pair: PreferencePair) -> GrpoRow:
+    chosen, rejected = np.asarray(pair.chosen_m, np.float32), np.asarray(pair.rejected_m, np.float32)
+    return GrpoRow(pair.input, policy.prompt(pair.input), chosen, rejected, pair.chosen_mask, pair.scene)
+
+
+def head_fields(targets_m: Sequence[Float], masks: Sequence[NDArray[np.bool_]]) -> dict[str, Tensor]:
+    """Targets of the head: target_m (B, 8, 2) float32 metres, target_mask (B, 8) bool."""
+    return {
+        "target_m": torch.from_numpy(np.stack([np.asarray(t, np.float32)[:, :2] for t in targets_m])),
+        "target_mask": torch.from_numpy(np.stack([np.asarray(m, np.bool_) for m in masks])),
+    }
+
+
+def silence(labels: Tensor, masks: Sequence[NDArray[np.bool_]]) -> Tensor:
+    """Take the action tokens of waypoints that say nothing out of the text loss.
+
+    Args:
+        labels: (B, T) as of `Policy.encode`; an answer ends with eight action tokens and the end token.
+        masks: B masks (8,).
+    """
+    keep = torch.from_numpy(np.stack([np.asarray(m, np.bool_) for m in masks])).to(labels.device)
+    if bool(keep.all()):
+        return labels
+    position = torch.arange(labels.shape[1], device=labels.device)
+    last = torch.where(labels != -100, position, -1).amax(dim=1)  # the end token
+    index = last[:, None] - PLAN_POINTS + torch.arange(PLAN_POINTS, device=labels.device)
+    chosen = labels.gather(1, index)
+    return labels.scatter(1, index, torch.where(keep, chosen, torch.full_like(chosen, -100)))
+
+
+def collate_sft(policy: Policy, rows: Sequence[SftRow]) -> dict[str, Tensor]:
+    """Model inputs, labels and head targets of a batch."""
+    batch = policy.encode([r.input for r in rows], [r.text for r in rows], [r.answer for r in rows])
+    masks = [r.mask for r in rows]
+    batch["labels"] = silence(batch["labels"], masks)
+    return {**batch, **head_fields([r.target_m for r in rows], masks)}
+
+
+def collate_dpo(policy: Policy, rows: Sequence[DpoRow]) -> dict[str, Tensor]:
+    """TRL's preference batch, chosen rows first; head targets of the chosen half."""
+    masks = [r.mask for r in rows]
+    batch = policy.encode(
+        [r.input for r in rows] * 2,
+        [r.text for r in rows] * 2,
+        [r.chosen for r in rows] + [r.rejected for r in rows],
+    )
+    labels = silence(batch.pop("labels"), masks * 2)
+    batch["completion_mask"] = (labels != -100).long()
+    return {**batch, **head_fields([r.target_m for r in rows], masks)}

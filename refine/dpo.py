@@ -1,0 +1,96 @@
+"""DPO: the driver's plan against the policy's, with replay pairs and the head's loss on the chosen plan."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from trl import DPOConfig as TrlConfig
+from trl import DPOTrainer
+
+from ..models.policy import Policy
+from ..vocabulary import DrivingSample, PreferencePair
+from .config import DpoConfig, LoraSettings
+from .datasets import collate_dpo, dpo_rows
+from .report import Progress, StageReport, no_progress
+from .training import (
+    HeadLossMixin,
+    adapter,
+    numbered,
+    refuse_frozen_decoder,
+    run_trainer,
+    split_head_fields,
+    trainer_options,
+    without_notices,
+)
+
+
+class DrivingDPOTrainer(HeadLossMixin, DPOTrainer):
+    """DPOTrainer with the head's loss on the chosen half of the batch."""
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Tensor:
+        fields = split_head_fields(inputs)
+        loss = super()._compute_loss(model, inputs, False)
+        chosen = fields["target_m"].shape[0]
+        fields = {key: value[:chosen] for key, value in fields.items()}
+        return self.with_head(loss, fields, slice(0, chosen))
+
+
+def run_dpo(
+    policy: Policy,
+    pairs: Sequence[PreferencePair],
+    config: DpoConfig,
+    seed: int,
+    progress: Progress = no_progress,
+    out_dir: Path = Path("."),
+    *,
+    replay: Sequence[DrivingSample] = (),
+    lora: LoraSettings | None = None,
+) -> StageReport:
+    """Teach a policy to prefer the driver's plans, in place.
+
+    Args:
+        policy: Learns.
+        pairs: From takeovers.
+        config: TRL's keys and the mix.
+        seed: Of data order and of new weights.
+        progress: Called after each step.
+        out_dir: Scratch folder of the trainer.
+        replay: From uneventful drives; at least half of each batch.
+        lora: When to train an adapter instead of the model.
+
+    Raises:
+        RoleError: Held-out data.
+        RefineError: No replay, or the stage cannot change the driving decoder.
+    """
+    started = time.monotonic()
+    refuse_frozen_decoder(policy, "dpo", head=config.head_weight > 0, text=True)
+    rows = dpo_rows(policy, pairs, replay, config, seed)
+    peft_config = adapter(policy, lora or LoraSettings())
+    with without_notices():
+        trainer = DrivingDPOTrainer(
+            model=policy.model,
+            # TRL would reload the reference from where the model once came from; an adapter is simply switched off.
+            ref_model=copy.deepcopy(policy.model) if peft_config is None else None,
+            args=TrlConfig(
+                **trainer_options(policy, config, seed, out_dir),
+                max_length=None,
+                train_sampling_strategy="sequential",
+                beta=config.beta,
+                loss_type=list(config.loss_type),
+                loss_weights=list(config.loss_weights),
+            ),
+            data_collator=lambda examples: collate_dpo(policy, [rows[e["row"]] for e in examples]),
+            train_dataset=numbered(
+                len(rows), images=[[]] * len(rows)
+            ),  # the column marks the rows as ready for a VLM
+            processing_class=policy.processor,
+            peft_config=peft_config,
+        )
+    trainer.attach(policy, config, progress)
+    same = sum(row.chosen == row.rejected for row in rows) / len(rows)
+    return run_trainer("dpo", trainer, policy, started, {"share_same_tokens": same})

@@ -1,0 +1,234 @@
+"""What the TRL stages share: arguments, the head's loss, the guard against lost numbers, adapters."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor, nn
+from transformers import PrinterCallback, TrainerCallback
+
+from ..errors import RefineError
+from ..models.backbone import lora_config
+from ..models.policy import Policy
+from ..models.vla import head_loss, restore_forward
+from .config import LoraSettings, TrainerConfig
+from .datasets import HEAD_FIELDS
+from .report import Progress, StageReport
+
+
+def trainer_options(policy: Policy, config: TrainerConfig, seed: int, out_dir: Path) -> dict[str, Any]:
+    """Arguments that SFTConfig, DPOConfig and GRPOConfig have in common."""
+    return {
+        "output_dir": str(out_dir),
+        "max_steps": config.max_steps,
+        "per_device_train_batch_size": config.per_device_train_batch_size,
+        "gradient_accumulation_steps": config.gradient_accumulation_steps,
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": config.lr_scheduler_type,
+        "warmup_steps": round(config.warmup_share * config.max_steps),
+        "weight_decay": config.weight_decay,
+        "max_grad_norm": config.max_grad_norm,
+        "seed": seed,
+        "data_seed": seed,
+        "use_cpu": policy.model.device.type == "cpu",
+        "bf16": False,  # TRL's default; on a CPU it is slower, and a bf16 backbone needs no autocast
+        "gradient_checkpointing": False,
+        "report_to": [],
+        "logging_strategy": "no",
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+        "remove_unused_columns": False,
+    }
+
+
+@contextmanager
+def without_notices() -> Iterator[None]:
+    """Keep the libraries' deprecation notices among themselves off the user's terminal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", message=".*rollout_func.*")
+        yield
+
+
+def numbered(n: int, **columns: list[Any]) -> Dataset:
+    """A dataset of row numbers: the collator looks the rows up, so nothing is processed twice."""
+    return Dataset.from_dict({"row": list(range(n)), **columns})
+
+
+def adapter(policy: Policy, settings: LoraSettings) -> Any:
+    """LoRA configuration for a large backbone; None to train the whole model."""
+    size = sum(p.numel() for p in policy.model.parameters())
+    if settings.use == "never" or (settings.use == "auto" and size <= settings.above_params):
+        return None
+    return lora_config(
+        policy.backbone, policy.codec, rank=settings.rank, alpha=settings.alpha, dropout=settings.dropout
+    )
+
+
+def refuse_frozen_decoder(policy: Policy, stage: str, *, head: bool, text: bool) -> None:
+    """Refuse a stage that cannot change the decoder that drives (proof.md 16).
+
+    Args:
+        policy: Names its decoder.
+        stage: For the message.
+        head: Whether the stage trains the head.
+        text: Whether the stage trains the text.
+
+    Raises:
+        RefineError: The driving decoder would stay as it is.
+    """
+    if not (head if policy.decoder == "mlp" else text):
+        remedy = "give the stage a positive head_weight" if text else "drive with policy.decoder mlp"
+        raise RefineError(
+            f"stage {stage} cannot change the driving decoder {policy.decoder}",
+            fix=f"{remedy}, or switch the stage off",
+        )
+
+
+class FiniteGuard(TrainerCallback):
+    """Keeps the last finite weights; when a loss or a weight is lost, puts them back and stops.
+
+    Attributes:
+        losses: Loss of each kept step.
+        stopped: Why training stopped early, "" if it did not.
+    """
+
+    def __init__(self, model: nn.Module, steps: int, progress: Progress) -> None:
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        self._saved = [p.detach().clone() for p in self._parameters]
+        self._steps, self._progress = steps, progress
+        self._seen: list[float] = []
+        self.losses: list[float] = []
+        self.stopped = ""
+
+    def see(self, loss: Tensor) -> None:
+        """Remember a (micro) batch's loss."""
+        self._seen.append(float(loss.detach()))
+
+    def check(self, step: int) -> bool:
+        """Keep the weights of a finished step, or restore the last finite ones.
+
+        Returns:
+            False when training must stop.
+        """
+        loss, self._seen = math.fsum(self._seen), []
+        with torch.no_grad():
+            if not math.isfinite(loss):
+                self.stopped = f"the loss of step {step} was not finite"
+            elif not all(bool(torch.isfinite(p.sum())) for p in self._parameters):
+                self.stopped = f"a weight was not finite after step {step}"
+            if self.stopped:
+                torch._foreach_copy_(self._parameters, self._saved)
+                return False
+            torch._foreach_copy_(self._saved, [p.detach() for p in self._parameters])
+        self.losses.append(loss)
+        self._progress(step, self._steps, loss)
+        return True
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Transformers calls this after each optimiser step."""
+        if not self.check(int(state.global_step)):
+            control.should_training_stop = True
+
+    def late_loss(self) -> float:
+        """Mean loss over the last quarter of the kept steps, NaN if there are none."""
+        tail = self.losses[-max(1, len(self.losses) // 4) :]
+        return math.fsum(tail) / len(tail) if tail else math.nan
+
+
+class HeadLossMixin:
+    """Adds the head's loss to a TRL trainer; must come before the trainer in the bases.
+
+    TRL calls the backbone itself, so the hidden states of its own pass are taken from the model's hook: no second pass.
+    """
+
+    policy: Policy
+    guard: FiniteGuard
+    head_weight: float
+
+    def attach(self, policy: Policy, config: TrainerConfig, progress: Progress) -> None:
+        """Say which policy learns and who watches; before `train`."""
+        self.policy = policy
+        self.head_weight = config.head_weight
+        self.guard = FiniteGuard(self.model, config.max_steps, progress)  # type: ignore[attr-defined]
+        self.add_callback(self.guard)  # type: ignore[attr-defined]
+        self.remove_callback(PrinterCallback)  # type: ignore[attr-defined]
+
+    def with_head(self, loss: Tensor, fields: dict[str, Tensor], rows: slice = slice(None)) -> Tensor:
+        """The trainer's loss plus the head's, and the guard told.
+
+        Args:
+            loss: Of the trainer.
+            fields: ego, prompt_mask (B, P), target_m (B, 8, 2) and target_mask (B, 8).
+            rows: Rows of the captured batch that the fields belong to.
+        """
+        hidden, _ = self.policy.model.take()
+        mask = fields["prompt_mask"]
+        plans = self.policy.model.action_head(hidden[rows, : mask.shape[1]], mask, fields["ego"])
+        term = head_loss(plans, fields["target_m"], fields["target_mask"])
+        share = self.head_weight / self.current_gradient_accumulation_steps  # type: ignore[attr-defined]
+        total = loss + share * term
+        self.guard.see(total)
+        return total
+
+    def _send_telemetry(self) -> None:
+        """TRL would report each run to its makers; recordings of people's drives are nobody's business."""
+
+
+def split_head_fields(inputs: dict[str, Any]) -> dict[str, Tensor]:
+    """Take the head's fields out of a batch."""
+    return {key: inputs.pop(key) for key in HEAD_FIELDS}
+
+
+def run_trainer(
+    stage: str, trainer: Any, policy: Policy, started: float, metrics: dict[str, float]
+) -> StageReport:
+    """Train, merge an adapter into the policy, mend what TRL left on the model.
+
+    Args:
+        stage: Name in the report.
+        trainer: With `HeadLossMixin`, attached.
+        policy: Gets the trained model.
+        started: `time.monotonic()` when the stage began.
+        metrics: More figures for the report.
+    """
+    try:
+        with without_notices():
+            trainer.train()
+    finally:
+        model = trainer.model
+        if hasattr(model, "merge_and_unload"):
+            policy.model = model.merge_and_unload()
+        restore_forward(policy.model)
+        policy.model._captured = None
+        policy.model.requires_grad_(True)
+        policy.model.zero_grad(set_to_none=True)
+        policy.model.eval()
+    guard: FiniteGuard = trainer.guard
+    return StageReport(
+        stage,
+        seconds=time.monotonic() - started,
+        steps=len(guard.losses),
+        metrics={"loss": guard.late_loss(), **trainer_metrics(trainer), **metrics},
+        stopped_reason=guard.stopped,
+    )
+
+
+def trainer_metrics(trainer: Any) -> dict[str, float]:
+    """TRL's own figures, means over the stage."""
+    history = trainer.state.log_history[-1] if trainer.state.log_history else {}
+    left_out = ("train_", "epoch", "step", "total_flos")
+    return {
+        key.replace("/", "_"): float(value)
+        for key, value in history.items()
+        if not key.startswith(left_out) and isinstance(value, int | float)
+    }
