@@ -1,7 +1,7 @@
 """Append-only segment files made of CRC-framed records.
 
-A file is `MAGIC` followed by records of `length u32 | crc32 u32 | type u8 | payload`, little-endian; `length` counts
-the payload, the CRC covers length, type and payload. A torn tail starts at the first record that does not check.
+A file is `MAGIC` followed by records of `length u32 | crc32 u32 | type u8 | payload`, little-endian. `length`
+is that of the payload, the CRC covers length, type and payload. A torn tail starts at the first bad record.
 """
 
 from __future__ import annotations
@@ -86,12 +86,14 @@ class SegmentWriter:
         try:
             os.fsync(self._descriptor)
         finally:
-            os.close(self._descriptor)
+            self.abandon()
         return self._hash.hexdigest()
 
     def abandon(self) -> None:
-        """Close without a sync."""
-        os.close(self._descriptor)
+        """Close without a sync; does nothing when it is closed."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)

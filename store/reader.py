@@ -144,7 +144,8 @@ class EpisodeReader:
     def ticks(self) -> Columns:
         """Columns of `TickRow` by name, warm-up first; missing controls are NaN.
 
-        `executed_by`, `handover_state` and `command` are text, `off_road` and `red_light` bool, `agents` counts.
+        `executed_by`, `handover_state` and `command` are text, `off_road` and `red_light` bool, `agents` a
+        count.
         """
         table = self._tick_parts[0]
         columns: Columns = {}

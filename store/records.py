@@ -78,6 +78,7 @@ FLOAT_FIELDS = (
     "ttc_s",
     "route_progress_m",
     "lateral_error_m",
+    "heading_error_rad",
     "speed_limit_mps",
 )
 TICK_DTYPE = np.dtype(
@@ -193,6 +194,7 @@ class TickRow:
     ttc_s: float = math.inf
     route_progress_m: float = 0.0
     lateral_error_m: float = 0.0
+    heading_error_rad: float = 0.0
     speed_limit_mps: float = 0.0
     off_road: bool = False
     red_light: bool = False
@@ -256,6 +258,7 @@ def pack_tick(row: TickRow, lights: tuple[tuple[int, str], ...] | None) -> bytes
         row.ttc_s,
         row.route_progress_m,
         row.lateral_error_m,
+        row.heading_error_rad,
         row.speed_limit_mps,
         _EXECUTED_CODE[row.executed_by],
         _HANDOVER_CODE[row.handover_state],

@@ -1,4 +1,4 @@
-"""Durable small files: canonical JSON that detects its own damage; a crash leaves the old file or the new one."""
+"""Durable small files: canonical JSON that detects damage; a crash leaves the old file or the new one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sync_folder(folder: Path) -> None:
 def write_durably(path: Path, data: bytes) -> None:
     """Write `data` under a temporary name, fsync, rename to `path`, fsync the folder.
 
-    A failed fsync is never repeated (the kernel may have dropped the dirty pages): the error goes to the caller.
+    A failed fsync is never repeated (the kernel may have dropped the pages): the error goes to the caller.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -45,7 +45,7 @@ def write_durably(path: Path, data: bytes) -> None:
 
 
 def plain(value: Any) -> Any:
-    """JSON values only: enums by value, arrays and tuples as lists, keys as text, non-finite numbers as None."""
+    """JSON values: enums by value, arrays and tuples as lists, keys as text, non-finite numbers as None."""
     if isinstance(value, Enum):
         return plain(value.value)
     if isinstance(value, dict):

@@ -1,6 +1,6 @@
 """Writes one episode: `episodes/<uuid>/` with segment files, sealed by a manifest.
 
-An unsealed episode has no `manifest.json`; while it is being written, the writer holds a lock on its `.open` file.
+An unsealed episode has no `manifest.json`; while one is being written, the writer locks its `.open` file.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ class EpisodeWriter:
         self._segment = SegmentWriter(self.path / segment_name(0))
         self._segment.append(RecordType.META, canonical({**meta.to_json(), "created_utc": ""}))
         self._synced_s = clock()
+        self._open = True
 
     def tick(self, row: TickRow) -> None:
         """Append a tick; ticks come without a gap."""
@@ -141,13 +142,15 @@ class EpisodeWriter:
         except OSError as error:
             raise _disk_error(self.path, error) from error
         finally:
-            os.close(self._mark)
+            self.abandon()
         return self.path
 
     def abandon(self) -> None:
-        """Stop without sealing; `salvage` can seal what is there."""
-        self._segment.abandon()
-        os.close(self._mark)
+        """Let go of the files; an episode that is not sealed can be salvaged."""
+        if self._open:
+            self._open = False
+            self._segment.abandon()
+            os.close(self._mark)
 
     def _append(self, kind: RecordType, payload: bytes) -> None:
         try:
