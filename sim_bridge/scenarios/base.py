@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from ..stage import Stage
 
 
+RUN_UP_S = 1.5  # `Drive.WARMUP_S`: the ego drives so long before tick 0
+
+
 @dataclass(frozen=True, slots=True)
 class RouteSpec:
     """A route as choices on a map's lanes.

@@ -1,0 +1,137 @@
+"""Walkers in the ego's way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from ...vocabulary import Case, Command
+from .cast import CAR_LENGTH_M, Draw
+from .nominal import PARKED_M
+from .scripted import Ground, Part, Recipe, ScriptedScenario
+from .scripts import Arrival, Crossing, Script, Stroll
+from .towns import (
+    ARMS,
+    CROSS_MPS,
+    CROSSWALK_FROM_MOUTH_M,
+    CROSSWALKS,
+    NARROW,
+    RUN_UP_S,
+    WIDE_OUTER,
+)
+
+
+def dynamic_object_crossing(case: Case) -> ScriptedScenario:
+    """A walker steps off the pavement and crosses. Decoy: the walker stands there, or walks along."""
+    recipe = Recipe(case)
+    draw = recipe.draw
+    stretch = draw.pick((*WIDE_OUTER, *NARROW))
+    before_m = draw.uniform("before_m", 36.0, 46.0)
+    from_left = stretch in NARROW and draw.flag("from_left", 0.35)
+    side_m = draw.uniform("side_m", 3.3, 4.6) + (3.0 if from_left else 0.0)
+    place_m = stretch.run_up_m + before_m
+    trigger = _meeting(draw, place_m, 2.3, 2.9)
+    bystander = draw.flag("bystander", 0.4)
+    bystander_at = draw.uniform("bystander_m", 8.0, 26.0)
+    along = draw.flag("decoy_strolls", 0.5)
+    speed_mps = side_m / (trigger.within_s + draw.uniform("offset_s", 0.05, 0.35))
+
+    def parts(ground: Ground) -> Iterable[Part]:
+        d_m = side_m if from_left else -side_m
+        pose = ground.pose(place_m, d_m, -math.copysign(0.5 * math.pi, d_m))
+        script: Script = Crossing(pose[2], speed_mps, side_m + 7.0, None if case.decoy else trigger)
+        if case.decoy and along:
+            pose = ground.pose(place_m, d_m, 0.0)
+            script = Stroll(pose[2], 1.0)
+        yield Part("crossing_walker", draw.walker(), pose, script, critical=True)
+        if bystander:
+            other = ground.pose(place_m + bystander_at, -5.2, 0.0)
+            yield Part("bystander", draw.walker(), other, Stroll(other[2], 0.0))
+
+    return recipe.build(stretch.route(draw.share(), before_m + 28.0), stretch.speed_mps, place_m, parts)
+
+
+def pedestrian_crossing(case: Case) -> ScriptedScenario:
+    """Two or three walkers cross at a crosswalk, one after the other. Decoy: they wait at the kerb."""
+    recipe = Recipe(case)
+    draw = recipe.draw
+    stretch, crosswalk_m = draw.pick(CROSSWALKS)
+    before_m = draw.uniform("before_m", 36.0, 46.0)
+    place_m = stretch.run_up_m + before_m
+    outer = 0.0 if abs(stretch.lane_id) > 1 or stretch in NARROW else -3.5
+    count = 2 + draw.flag("three", 0.5)
+    trigger = _meeting(draw, place_m, 2.4, 2.9)
+    side_m = draw.uniform("side_m", 2.9, 3.8) - outer
+    speed_mps = side_m / (trigger.within_s + draw.uniform("offset_s", 0.0, 0.3))
+
+    def parts(ground: Ground) -> Iterable[Part]:
+        for number in range(count):
+            d_m = -side_m - 0.9 * number
+            pose = ground.pose(place_m - 0.6 + 1.1 * number, d_m, 0.5 * math.pi)
+            go = None if case.decoy else trigger
+            script = Crossing(pose[2], speed_mps * (1.0 - 0.06 * number), side_m + 8.5, go, 0.15 * number)
+            yield Part(f"crossing_walker{number}", draw.walker(), pose, script, critical=number == 0)
+
+    return recipe.build(stretch.route_to(crosswalk_m, before_m, 28.0), stretch.speed_mps, place_m, parts)
+
+
+def vehicle_turning_route_pedestrian(case: Case) -> ScriptedScenario:
+    """The ego turns at the junction and a walker crosses the road that it turns into. Decoy: the walker waits."""
+    recipe = Recipe(case)
+    draw = recipe.draw
+    turn = draw.pick((Command.TURN_LEFT, Command.TURN_RIGHT))
+    draw.params["turn"] = turn.value
+    arm = draw.pick(tuple(a for a in ARMS if turn in a.turns))
+    before_m = draw.uniform("before_m", 14.0, 20.0)
+    place_m = CROSS_MPS * RUN_UP_S + before_m + arm.turns[turn] + CROSSWALK_FROM_MOUTH_M
+    from_left = draw.flag("from_left", 0.5)
+    # the road that is turned into: two lanes a side behind a narrow arm, one behind a wide one
+    wide_exit = abs(arm.lane_id) == 1 and arm.road_id in (3, 6)
+    inner = turn is Command.TURN_LEFT
+    right_m = 1.75 + 1.0 + (3.5 if wide_exit and inner else 0.0)
+    left_m = 1.75 + 1.0 + (7.0 if wide_exit else 3.5) + (3.5 if wide_exit and not inner else 0.0)
+    side_m = draw.uniform("pavement_m", 0.3, 1.0) + (left_m if from_left else right_m)
+    within_s = draw.uniform("within_s", 2.6, 3.1)
+    walk_s = within_s + draw.uniform("offset_s", 0.1, 0.4)
+    speed_mps = min(side_m / walk_s, 2.3)
+    start_m = min(side_m, speed_mps * walk_s)  # a far pavement: already on the way, at the edge of the ego's half
+
+    def parts(ground: Ground) -> Iterable[Part]:
+        d_m = start_m if from_left else -start_m
+        pose = ground.pose(place_m, d_m, -math.copysign(0.5 * math.pi, d_m))
+        go = None if case.decoy else Arrival(place_m, within_s)
+        if case.decoy:
+            edge_m = side_m if from_left else -side_m
+            pose = ground.pose(place_m, edge_m, -math.copysign(0.5 * math.pi, d_m))
+        script = Crossing(pose[2], speed_mps, start_m + 5.0, go)
+        yield Part("crossing_walker", draw.walker(), pose, script, critical=True)
+
+    route = arm.route(turn, before_m, CROSSWALK_FROM_MOUTH_M + 20.0)
+    return recipe.build(route, CROSS_MPS, place_m, parts, lights="green")
+
+
+def parking_crossing_pedestrian(case: Case) -> ScriptedScenario:
+    """Unseen type: a walker comes out between cars parked on the shoulder. Decoy: stands between them."""
+    recipe = Recipe(case)
+    draw = recipe.draw
+    stretch = draw.pick((*WIDE_OUTER, *NARROW))
+    before_m = draw.uniform("before_m", 38.0, 46.0)
+    place_m = stretch.run_up_m + before_m
+    side_m = draw.uniform("side_m", 3.6, 4.4)
+    trigger = _meeting(draw, place_m, 2.6, 3.0)
+    speed_mps = side_m / (trigger.within_s + draw.uniform("offset_s", 0.05, 0.35))
+    gap_m = draw.uniform("gap_m", 3.2, 4.5)
+
+    def parts(ground: Ground) -> Iterable[Part]:
+        for offset_m in (-1.5, -0.5, 0.5, 1.5):
+            s_m = place_m + offset_m * (CAR_LENGTH_M + 1.2) + math.copysign(0.5 * gap_m, offset_m) - offset_m * 0.6
+            yield Part("parked", draw.car(), ground.pose(s_m, PARKED_M))
+        pose = ground.pose(place_m, -side_m, 0.5 * math.pi)
+        script = Crossing(pose[2], speed_mps, side_m + 7.0, None if case.decoy else trigger)
+        yield Part("crossing_walker", draw.walker(), pose, script, critical=True)
+
+    return recipe.build(stretch.route(draw.share(), before_m + 28.0), stretch.speed_mps, place_m, parts)
+
+
+def _meeting(draw: Draw, place_m: float, low_s: float, high_s: float) -> Arrival:
+    return Arrival(place_m, draw.uniform("within_s", low_s, high_s))
