@@ -101,7 +101,10 @@ class Route:
         cos, sin = math.cos(line_rad), math.sin(line_rad)
         dx, dy = float(gap_x[index - first]), float(gap_y[index - first])
         return RoutePlace(
-            index, index * STEP_M + dx * cos + dy * sin, -dx * sin + dy * cos, convert.wrap(yaw_rad - line_rad)
+            index,
+            index * STEP_M + dx * cos + dy * sin,
+            -dx * sin + dy * cos,
+            convert.wrap(yaw_rad - line_rad),
         )
 
 
@@ -120,7 +123,9 @@ def build_route(carla_map: carla.Map, spec: RouteSpec) -> Route:
     """
     waypoint = carla_map.get_waypoint_xodr(spec.road_id, spec.lane_id, spec.s_m)
     if waypoint is None:
-        raise ValueError(f"{spec.map_name} has no lane {spec.lane_id} of road {spec.road_id} at s = {spec.s_m} m")
+        raise ValueError(
+            f"{spec.map_name} has no lane {spec.lane_id} of road {spec.road_id} at s = {spec.s_m} m"
+        )
     height_m = waypoint.transform.location.z
     points = [convert.point(waypoint.transform.location)]
     marks = [Command.FOLLOW_LANE]
@@ -145,7 +150,7 @@ def build_route(carla_map: carla.Map, spec: RouteSpec) -> Route:
                 wanted = Command.FOLLOW_LANE
         points.append(convert.point(waypoint.transform.location))
         marks.append(wanted)
-        travelled_m += STEP_M
+        travelled_m += math.dist(points[-1], points[-2])  # in a bend the lane's middle is not the road's
     return _resample(np.array(points), marks, spec.length_m, height_m)
 
 
@@ -173,7 +178,9 @@ def _choose(ways: list[carla.Waypoint], turns: list[Command]) -> tuple[carla.Way
     if turns:
         asked = turns.pop(0)
         if asked not in kinds:
-            raise ValueError(f"the junction offers {[k.value for k in kinds]} from this lane, not {asked.value}")
+            raise ValueError(
+                f"the junction offers {[k.value for k in kinds]} from this lane, not {asked.value}"
+            )
         pick = kinds.index(asked)
     else:
         pick = min(range(len(ways)), key=lambda i: abs(angles[i]))

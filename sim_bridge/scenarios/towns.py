@@ -103,7 +103,7 @@ class Arm:
         )
 
 
-_LEFT_M, _RIGHT_M = 27.85, 24.35
+_LEFT_M, _RIGHT_M = 30.6, 21.6  # along the lane's middle
 _INNER = {Command.TURN_LEFT: _LEFT_M, Command.GO_STRAIGHT: 31.0}
 _OUTER = {Command.TURN_RIGHT: _RIGHT_M, Command.GO_STRAIGHT: 31.0}
 _SINGLE = {Command.TURN_LEFT: _LEFT_M, Command.TURN_RIGHT: _RIGHT_M, Command.GO_STRAIGHT: 38.0}
