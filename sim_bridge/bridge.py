@@ -1,4 +1,4 @@
-"""The connection to a CARLA server, real or embedded: settings, map, actors and ticks, all put back on leaving."""
+"""The connection to a CARLA server, real or embedded; all that it changes is put back on leaving."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def leave_process(code: int = 0) -> NoReturn:
 class Bridge:
     """A server in synchronous mode, as a context manager.
 
-    Whatever way the block is left, the bridge destroys what it spawned and restores the settings that it found.
+    Whatever way the block is left, the bridge destroys what it spawned and restores the settings it found.
 
     Args:
         host: Name or address.
@@ -237,8 +237,8 @@ class Bridge:
             The world after it.
 
         Raises:
-            SimulatorError: No answer in time. The server may have stepped all the same, so a tick is never repeated
-                and the bridge refuses further ticks.
+            SimulatorError: No answer in time. The server may have stepped all the same, so a tick is never
+                repeated and the bridge refuses further ticks.
         """
         self._check()
         if self._period_s:
@@ -301,5 +301,5 @@ def check_version(server: str, client: str) -> None:
         return
     raise SimulatorError(
         f"the server is CARLA {server}, the client library is {client}",
-        fix=f"start a CARLA {wanted[0] if wanted else client} server: this release of takeover-loop is bound to it",
+        fix=f"start a CARLA {wanted[0] if wanted else client} server; the wire format is bound to it",
     )

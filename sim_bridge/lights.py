@@ -27,7 +27,7 @@ class RouteLight:
     stop_m: float
 
     def state(self) -> str:
-        """"red", "yellow", "green", "off" or "unknown", from the newest snapshot (no call to the server)."""
+        """ "red", "yellow", "green", "off" or "unknown", from the newest snapshot (no call to the server)."""
         return str(self.actor.state).lower()
 
 

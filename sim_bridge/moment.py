@@ -21,7 +21,7 @@ class Moment:
         time_s: `tick` in seconds.
         ego: Pose and motion of the ego.
         agents: All other road users and props, in order of spawning.
-        frame: The camera set, every PLAN_PERIOD_TICKS ticks (tick 0 included); None between, or when it was lost.
+        frame: The camera set, every PLAN_PERIOD_TICKS ticks (tick 0 included); None between, or when lost.
         command: Route command at the ego.
         route_progress_m: Of the ego's centre along `Drive.route_centerline_m`, from its first point.
         route_length_m: Of the whole route.

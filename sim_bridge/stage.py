@@ -1,4 +1,4 @@
-"""What a scenario spawns and moves actors with. House frame; commands are collected and sent in one call per tick."""
+"""What a scenario spawns and moves actors with, in the house frame; commands go out in one call per tick."""
 
 from __future__ import annotations
 
@@ -67,9 +67,7 @@ def body_of(actor: carla.Actor, name: str) -> Body:
     elif actor.type_id.startswith("vehicle."):
         two_wheels = actor.attributes.get("number_of_wheels") == "2"
         kind = ActorKind.CYCLIST if two_wheels else ActorKind.VEHICLE
-    return Body(
-        actor.id, name, kind, 2.0 * box.extent.x, 2.0 * box.extent.y, forward_m, left_m
-    )
+    return Body(actor.id, name, kind, 2.0 * box.extent.x, 2.0 * box.extent.y, forward_m, left_m)
 
 
 class Stage:
@@ -157,9 +155,7 @@ class Stage:
 
     def velocity(self, actor_id: int, vx_mps: float, vy_mps: float) -> None:
         """Sets the velocity of an actor."""
-        self._commands.append(
-            carla.command.ApplyTargetVelocity(actor_id, convert.to_vector(vx_mps, vy_mps))
-        )
+        self._commands.append(carla.command.ApplyTargetVelocity(actor_id, convert.to_vector(vx_mps, vy_mps)))
 
     def move(self, actor_id: int, x_m: float, y_m: float, yaw_rad: float, z_m: float = 0.0) -> None:
         """Puts an actor somewhere."""

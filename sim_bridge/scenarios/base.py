@@ -23,10 +23,10 @@ class RouteSpec:
         map_name: `TownCurves`, ...
         road_id: OpenDRIVE road of the start.
         lane_id: OpenDRIVE lane of the start; its sign gives the direction.
-        s_m: OpenDRIVE s of the start. The ego is spawned here and warms up for `WARMUP_S` at `start_speed_mps`,
-            so at tick 0 it is about `WARMUP_S * start_speed_mps` along the route.
+        s_m: OpenDRIVE s of the start. The ego is spawned here and warms up for 1.5 s at `start_speed_mps`, so at
+            tick 0 it is about 1.5 s * `start_speed_mps` along the route.
         length_m: Of the route, from the start.
-        turns: Choice at each junction in the order met (TURN_LEFT, GO_STRAIGHT, TURN_RIGHT); GO_STRAIGHT when they run out.
+        turns: Choice at each junction in the order met (TURN_LEFT, GO_STRAIGHT, TURN_RIGHT); then straight on.
         changes: (route metre at which it begins, CHANGE_LEFT or CHANGE_RIGHT): lane changes, in order.
     """
 
@@ -51,7 +51,7 @@ class ScenarioSpec:
         conflict_m: Where along the route the conflict is.
         timeout_s: After it the episode is lost.
         params: What the seed drew, for the record.
-        weather: `carla.WeatherParameters` fields that differ from clear noon, for instance {"fog_density": 40.0}.
+        weather: `carla.WeatherParameters` fields that differ from clear noon, such as {"fog_density": 40.0}.
     """
 
     route: RouteSpec
@@ -65,7 +65,7 @@ class ScenarioSpec:
 
 
 class Scenario(Protocol):
-    """One reproducible drive. Made by `catalogue.make_scenario(case)`; used for one episode, then thrown away."""
+    """One reproducible drive. Made by `catalogue.make_scenario(case)`, used for one episode."""
 
     case: Case
     spec: ScenarioSpec
