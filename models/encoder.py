@@ -83,7 +83,7 @@ class Encoder:
         wanted = (self.views, self.height_px, self.width_px, 3)
         if images.ndim != 5 or images.shape[1:] != wanted or len(images) < self.frames:
             raise PolicyError(
-                f"pictures of shape {images.shape}, the policy needs {self.frames} frames or more of {wanted}",
+                f"pictures of shape {images.shape}, the policy needs {self.frames} or more of {wanted}",
                 fix="Drive with the camera set that the generation was made for.",
             )
         return images[-self.frames :].reshape(-1, *wanted[1:])

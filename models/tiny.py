@@ -61,7 +61,7 @@ class TinyConfig:
     hidden: int = 128
     layers: int = 4
     heads: int = 4
-    intermediate: int = 384
+    intermediate: int = 256
     vocab: int = 640  # before the action tokens
     head: HeadConfig = field(default_factory=HeadConfig)
 
