@@ -20,7 +20,7 @@ _F = (
 )
 
 
-@njit(_F, cache=True, nogil=True)
+@njit(_F, cache=True, nogil=True, error_model="numpy")
 def draw_face(p, q, uv, left, right, focal, cx, cy, bias, number, inverse_depth, face):  # type: ignore[no-untyped-def]
     """Draws one quad given in camera space.
 
@@ -121,7 +121,7 @@ _STATIC = (
 )
 
 
-@njit(_STATIC, cache=True, nogil=True)
+@njit(_STATIC, cache=True, nogil=True, error_model="numpy")
 def draw_static(
     eye, axes, focal, cx, cy, corners, layer, reach, cell_start, cell_ball, far, inverse_depth, face
 ):  # type: ignore[no-untyped-def]
@@ -181,7 +181,7 @@ _ACTORS = (
 )
 
 
-@njit(_ACTORS, cache=True, nogil=True)
+@njit(_ACTORS, cache=True, nogil=True, error_model="numpy")
 def draw_actors(  # type: ignore[no-untyped-def]
     eye, axes, focal, cx, cy, corners, layer, reach, start, near_model, far_model, xyzyaw, extents, first, far, coarse,
     row_of, model_face, normal, inverse_depth, face,

@@ -39,6 +39,7 @@ class Slot(IntEnum):
     INDICATOR_RIGHT = 5
     HEAD_LAMP = 6
     SHADOW = 7
+    TAIL = 8  # a brake lamp that also glows faintly at night
 
 
 def shade(normals: NDArray[np.float64]) -> NDArray[np.float64]:

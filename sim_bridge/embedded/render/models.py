@@ -47,7 +47,7 @@ class ModelBook:
             near[look] = add(draw(True), extents)
             far[look] = add(draw(False), extents)
         for pose in range(WALK_POSES):
-            near[Look.WALKER, pose] = add(_walker(pose), _WALKER_SIZE)
+            near[Look.WALKER, pose] = add(_walker(pose), WALKER_SIZE)
         far[Look.WALKER] = near[Look.WALKER, 1]
         lights = np.array([add(_traffic_light(state), (1.0, 1.0, 1.0)) for state in LightState], np.int64)
         start = np.zeros(len(meshes) + 1, np.int64)
@@ -114,7 +114,7 @@ def _lamps(
             bounds = (low, high, min(a, b), max(a, b), z, z + h)
             mesh.box(bounds, colour, tag, material=Material.LAMP, layer=3, slot=what)
 
-        lamp(rear_x, mid, inner, (96, 10, 12), Slot.BRAKE, True)
+        lamp(rear_x, mid, inner, (92, 12, 14), Slot.TAIL, True)
         lamp(rear_x, outer, mid, (150, 84, 12), slot, True, height * 0.9)
         lamp(front_x, mid, inner, (206, 208, 210), Slot.HEAD_LAMP, False, height * 0.8)
         lamp(front_x, outer, mid, (150, 84, 12), slot, False, height * 0.7)
@@ -308,7 +308,7 @@ def _two_wheeler(fine: bool, motor: bool) -> Mesh:
             tag,
             material=Material.LAMP,
             layer=3,
-            slot=Slot.BRAKE,
+            slot=Slot.TAIL,
         )
         mesh.box(
             (0.6, 0.8, -0.12, 0.12, 0.78, 0.98),
@@ -348,21 +348,21 @@ def _two_wheeler(fine: bool, motor: bool) -> Mesh:
     return mesh
 
 
-_WALKER_SIZE = (0.30, 0.27, 0.90)
+WALKER_SIZE = (0.30, 0.27, 0.90)
 
 
 def _walker(pose: int) -> Mesh:
     """Legs and arms swing with the stride; wide enough (0.5 m) to stay visible from every side."""
     mesh, tag = Mesh(), Tag.PEDESTRIAN
-    swing = (0.0, 0.27, 0.0, -0.27)[pose]
+    swing = (0.13, 0.30, -0.13, -0.30)[pose]
     _shadow(mesh, 0.34, 0.32)
     for side in (-1.0, 1.0):
         y, step = 0.12 * side, swing * side
         foot = (step - 0.11, step + 0.15, y - 0.09, y + 0.09, 0.0)
         mesh.box((*foot[:4], 0.0, 0.09), (30, 28, 28), tag)
         mesh.hexahedron(
-            (step - 0.1, step + 0.1, y - 0.09, y + 0.09, 0.08),
-            (-0.13, 0.13, y - 0.11, y + 0.11, 0.88),
+            (step - 0.11, step + 0.11, y - 0.09, y + 0.09, 0.08),
+            (-0.16, 0.16, y - 0.12, y + 0.12, 0.88),
             (0, 0, 0),
             tag,
             slot=Slot.PAINT_DARK,
@@ -377,7 +377,7 @@ def _walker(pose: int) -> Mesh:
         )
         mesh.box((-step - 0.05, -step + 0.07, arm - 0.05, arm + 0.05, 0.68, 0.79), _SKIN, tag)
     mesh.hexahedron(
-        (-0.15, 0.15, -0.2, 0.2, 0.86), (-0.16, 0.17, -0.25, 0.25, 1.47), (0, 0, 0), tag, slot=Slot.PAINT
+        (-0.19, 0.19, -0.21, 0.21, 0.86), (-0.18, 0.2, -0.26, 0.26, 1.47), (0, 0, 0), tag, slot=Slot.PAINT
     )
     mesh.box((-0.12, 0.13, -0.11, 0.11, 1.5, 1.76), _SKIN, tag)
     mesh.box((-0.14, 0.1, -0.125, 0.125, 1.62, 1.8), (52, 36, 26), tag, layer=2)
@@ -425,7 +425,7 @@ def _warning_sign(fine: bool) -> Mesh:
         ) -> list[list[list[float]]]:
             px = at + 0.01 * depth * facing
             ring = [[px, 0.0, 1.4 + radius], [px, -radius, 1.4], [px, 0.0, 1.4 - radius], [px, radius, 1.4]]
-            return [ring if facing < 0 else ring[::-1]]
+            return [ring if facing > 0 else ring[::-1]]
 
         mesh.quads(diamond(0.6, 0), (20, 20, 20), tag, layer=1)
         mesh.quads(diamond(0.53, 1), (250, 120, 10), tag, layer=2)

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from .batches import ActorBatch, LightBatch, Look, RenderedView, WeatherLook
 from .kernels import draw_actors, draw_static
 from .map_model import MapModel
-from .models import FAR_M, STRIDE_M, WALK_POSES, ModelBook
+from .models import FAR_M, STRIDE_M, WALK_POSES, WALKER_SIZE, ModelBook
 from .shading import colour_actors, rain_streaks, shade_pixels
 from .weather import light_tables, noise_tile
 
 SUPERSAMPLE_UP_TO_PX = 400  # wider pictures take one sample per pixel
 VIEW_M = 300.0
-_WALKER_HALF_WIDTH_M = 0.25  # CARLA's walker boxes are slimmer than the people they hold
 
 
 class Renderer:
@@ -119,7 +118,7 @@ class Renderer:
         kinds, xyzyaw = actors.kinds[keep].astype(np.int64), np.asarray(actors.xyzyaw, np.float64)[keep]
         extents = np.array(actors.extents, np.float64)[keep].reshape(-1, 3)
         walker = kinds == Look.WALKER
-        extents[walker, :2] = np.maximum(extents[walker, :2], _WALKER_HALF_WIDTH_M)
+        extents[walker, :2] = np.maximum(extents[walker, :2], WALKER_SIZE[:2])  # CARLA's boxes are too slim
         along = xyzyaw[:, 0] * np.cos(xyzyaw[:, 3]) + xyzyaw[:, 1] * np.sin(xyzyaw[:, 3])
         stride = np.floor(along * (WALK_POSES / STRIDE_M)).astype(np.int64) % WALK_POSES
         count = len(lights.ids)

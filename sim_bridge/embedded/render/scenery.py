@@ -125,7 +125,7 @@ def _building(
     roof = (wall[0] * 2 // 3, wall[1] * 2 // 3, wall[2] * 2 // 3)
     if style < 0.45:
         ridge = (-half_depth * 0.25, half_depth * 0.25, -half_front, half_front, z + height + 2.2)
-        low = (-half_depth - 0.4, half_depth + 0.4, -half_front - 0.3, half_front + 0.3, z + height)
+        low = (*bounds, z + height)
         mesh.hexahedron(low, ridge, (132, 62, 48), Tag.BUILDING, pose=pose)
     else:
         wide = (-half_depth - 0.15, half_depth + 0.15, -half_front - 0.15, half_front + 0.15)

@@ -10,7 +10,8 @@ from .mesh import Material, Slot
 from .weather import DEPTHS, NOISE_SIZE, SKY_STEPS, STEPS_PER_M
 
 _SKY_DEPTH = np.float32(1000.0)
-_SKY_TAG, _TERRAIN_TAG = np.uint8(11), np.uint8(10)
+_SKY_TAG, _TERRAIN_TAG, _GRASS = np.uint8(11), np.uint8(10), np.uint8(Material.GRASS)
+_NOISE_ORIGIN = np.float32(65536.0)  # keeps coordinates positive, so that truncation is a floor
 _ASPHALT, _PAVING, _MARK, _LAMP = (
     int(Material.ASPHALT),
     int(Material.PAVING),
@@ -18,6 +19,7 @@ _ASPHALT, _PAVING, _MARK, _LAMP = (
     int(Material.LAMP),
 )
 _PAINT, _PAINT_DARK, _BRAKE = int(Slot.PAINT), int(Slot.PAINT_DARK), int(Slot.BRAKE)
+_TAIL, _WINDOW = int(Slot.TAIL), int(Material.WINDOW)
 _LEFT, _RIGHT, _HEAD, _SHADOW = (
     int(Slot.INDICATOR_LEFT),
     int(Slot.INDICATOR_RIGHT),
@@ -67,7 +69,7 @@ def colour_actors(  # type: ignore[no-untyped-def]
         if slot == _PAINT or slot == _PAINT_DARK:
             scale = 1.0 if slot == _PAINT else 0.5
             red, green, blue = colours[row, 0] * scale, colours[row, 1] * scale, colours[row, 2] * scale
-        elif slot == _BRAKE and brake[row] != 0:
+        elif (slot == _BRAKE or slot == _TAIL) and brake[row] != 0:
             red, green, blue, lit = 255.0, 24.0, 16.0, True
         elif (slot == _LEFT and (indicator[row] == -1 or indicator[row] == 2)) or (
             slot == _RIGHT and indicator[row] >= 1
@@ -75,8 +77,8 @@ def colour_actors(  # type: ignore[no-untyped-def]
             red, green, blue, lit = 255.0, 172.0, 16.0, True
         elif slot == _HEAD and night:
             red, green, blue, lit = 255.0, 250.0, 226.0, True
-        elif slot == _BRAKE and night:
-            red, green, blue, lit = 150.0, 12.0, 12.0, True
+        elif slot == _TAIL and night:
+            red, green, blue, lit = 108.0, 8.0, 8.0, True
         what = model_material[n]
         if what == _LAMP and slot != 0 and not lit:
             what = 0
@@ -101,7 +103,7 @@ _SHADE = (
 )
 
 
-@njit(_SHADE, cache=True, nogil=True)
+@njit(_SHADE, cache=True, nogil=True, error_model="numpy")
 def shade_pixels(  # type: ignore[no-untyped-def]
     eye, axes, focal, cx, cy, ground_z, step, inverse_depth, face, rgb, material, tag, layer, owner,
     ambient, glow, head, transmission, fog, sky, grass, noise, bgra, depth_out, instance, semantic,
@@ -140,109 +142,95 @@ def shade_pixels(  # type: ignore[no-untyped-def]
         semantic: Out, (H, W).
     """
     height, width = depth_out.shape
-    one = np.float32(1.0)
+    wide = width * step
+    one, zero, most = np.float32(1.0), np.float32(0.0), np.float32(1.15)
     share = one / np.float32(step * step)
-    mask = NOISE_SIZE - 1
-    height_over = np.float32(eye[2] - ground_z)
-    sample_depth = np.empty(4, np.float32)
-    sample_owner = np.empty(4, np.uint32)
-    sample_tag = np.empty(4, np.uint8)
+    mask, shift = NOISE_SIZE - 1, step - 1
+    above = np.float32(eye[2] - ground_z)
     f0, f1, f2 = np.float32(axes[0, 0]), np.float32(axes[0, 1]), np.float32(axes[0, 2])
-    inverse_focal = np.float32(1.0 / focal)
-    eye_x, eye_y = np.float32(eye[0]), np.float32(eye[1])
     r0, r1, r2 = np.float32(axes[1, 0]), np.float32(axes[1, 1]), np.float32(axes[1, 2])
     u0, u1, u2 = np.float32(axes[2, 0]), np.float32(axes[2, 1]), np.float32(axes[2, 2])
-    samples = step * step
+    eye_x, eye_y = np.float32(eye[0]) + _NOISE_ORIGIN, np.float32(eye[1]) + _NOISE_ORIGIN
+    inverse_focal, middle = np.float32(1.0 / focal), np.float32(cx - 0.5)
+    dark = head[0] > zero
+    sums = np.empty((width, 3), np.float32)
+    depths, owners, tags = np.empty((2, wide), np.float32), np.empty((2, wide), np.uint32), np.empty((2, wide), np.uint8)
     for py in range(height):
-        for px in range(width):
-            red = green = blue = np.float32(0.0)
-            for k in range(samples):
-                sy, sx = py * step + k // step, px * step + k % step
-                ry = (np.float32(sx) + np.float32(0.5) - np.float32(cx)) * inverse_focal
-                rz = (np.float32(cy) - np.float32(sy) - np.float32(0.5)) * inverse_focal
+        sums[:, :] = zero
+        for dy in range(step):
+            sy = py * step + dy
+            rz = (np.float32(cy) - np.float32(sy) - np.float32(0.5)) * inverse_focal
+            base_x, base_y, base_z = f0 + u0 * rz, f1 + u1 * rz, f2 + u2 * rz
+            last = -2
+            red = green = blue = wobble = floor = bias = zero
+            what, kind, who = np.uint8(0), np.uint8(0), np.uint32(0)
+            for sx in range(wide):
+                ry = (np.float32(sx) - middle) * inverse_focal
+                px = sx >> shift
                 number = face[sy, sx]
-                rise = f2 + r2 * ry + u2 * rz
-                wobble = np.float32(0.0)
                 if number >= 0:
-                    depth = (one + np.float32(layer[number]) * np.float32(LAYER_BIAS)) / inverse_depth[sy, sx]
-                    a, b, c = (
-                        np.float32(rgb[number, 0]),
-                        np.float32(rgb[number, 1]),
-                        np.float32(rgb[number, 2]),
-                    )
-                    what = material[number]
-                    who, kind = owner[number], tag[number]
-                    if what == _ASPHALT or what == _PAVING or what == _MARK:
-                        wobble = np.float32(9.0)
-                elif rise < np.float32(-1e-4) and height_over > np.float32(0.0):
-                    depth = min(height_over / -rise, _SKY_DEPTH)
-                    a, b, c = grass[0], grass[1], grass[2]
-                    what, who, kind = np.uint8(2), np.uint32(0), _TERRAIN_TAG
-                    wobble = np.float32(15.0)
+                    if number != last:
+                        last = number
+                        red, green, blue = np.float32(rgb[number, 0]), np.float32(rgb[number, 1]), np.float32(rgb[number, 2])
+                        bias = one + np.float32(layer[number]) * np.float32(LAYER_BIAS)
+                        what, who, kind = material[number], owner[number], tag[number]
+                        floor = glow[what]
+                        rough = what == _ASPHALT or what == _PAVING or what == _MARK
+                        wobble = np.float32(9.0) if rough else zero
+                        if what == _WINDOW:
+                            red, green = red + floor * (np.float32(255.0) - red), green + floor * (np.float32(205.0) - green)
+                            blue += floor * (np.float32(120.0) - blue)
+                    depth = bias / inverse_depth[sy, sx]
                 else:
-                    depth = _SKY_DEPTH
-                    a = b = c = np.float32(0.0)
-                    what, who, kind = np.uint8(0), np.uint32(0), _SKY_TAG
-                sample_depth[k], sample_owner[k], sample_tag[k] = depth, who, kind
-                if kind == _SKY_TAG and number < 0:
-                    j = min(max(int(rise * np.float32(2.0 * SKY_STEPS)), 0), SKY_STEPS - 1)
-                    red, green, blue = red + sky[j, 0], green + sky[j, 1], blue + sky[j, 2]
-                    continue
-                if wobble > np.float32(0.0):
-                    x = eye_x + depth * (f0 + r0 * ry + u0 * rz)
-                    y = eye_y + depth * (f1 + r1 * ry + u1 * rz)
-                    fine = noise[
-                        int(np.floor(x * np.float32(7.0))) & mask, int(np.floor(y * np.float32(7.0))) & mask
-                    ]
-                    wide = noise[
-                        int(np.floor(x * np.float32(0.9))) & mask, int(np.floor(y * np.float32(0.9))) & mask
-                    ]
-                    add = wobble * (
-                        fine / (one + depth * np.float32(0.12))
-                        + np.float32(0.7) * wide / (one + depth * np.float32(0.02))
-                    )
-                    a, b, c = a + add, b + add, c + add
+                    rise = base_z + r2 * ry
+                    if rise > np.float32(-1e-3) or above <= zero:
+                        depths[dy, sx], owners[dy, sx], tags[dy, sx] = _SKY_DEPTH, np.uint32(0), _SKY_TAG
+                        j = min(max(int(rise * np.float32(2.0 * SKY_STEPS)), 0), SKY_STEPS - 1)
+                        sums[px, 0] += sky[j, 0]
+                        sums[px, 1] += sky[j, 1]
+                        sums[px, 2] += sky[j, 2]
+                        continue
+                    depth = min(above / -rise, _SKY_DEPTH)
+                    if last != -1:
+                        last = -1
+                        red, green, blue, wobble, floor = grass[0], grass[1], grass[2], np.float32(15.0), zero
+                        what, who, kind = _GRASS, np.uint32(0), _TERRAIN_TAG
+                depths[dy, sx], owners[dy, sx], tags[dy, sx] = depth, who, kind
+                add = zero
+                if wobble > zero and depth < np.float32(120.0):
+                    x = eye_x + depth * (base_x + r0 * ry)
+                    y = eye_y + depth * (base_y + r1 * ry)
+                    fine = noise[int(x * np.float32(7.0)) & mask, int(y * np.float32(7.0)) & mask]
+                    broad = noise[int(x * np.float32(0.9)) & mask, int(y * np.float32(0.9)) & mask]
+                    fade = one / (one + depth * np.float32(0.12))
+                    add = wobble * (fine * fade + np.float32(0.7) * broad * (np.float32(0.3) + np.float32(0.7) * fade))
                 j = min(int(depth * np.float32(STEPS_PER_M)), DEPTHS - 1)
-                lamp = np.float32(0.0)
-                if head[0] > np.float32(0.0):
+                lamp = zero
+                if dark:
                     off = ry * np.float32(1.5)
                     lamp = head[j] / (one + off * off * off * off)
-                    if rz > np.float32(0.06):
-                        lamp *= np.float32(0.35)
-                t, floor = transmission[j], glow[what]
-                red += (
-                    max(a * min(max(ambient[what, 0] + lamp, floor), np.float32(1.15)), np.float32(0.0)) * t
-                    + fog[j, 0]
-                )
-                green += (
-                    max(b * min(max(ambient[what, 1] + lamp, floor), np.float32(1.15)), np.float32(0.0)) * t
-                    + fog[j, 1]
-                )
-                blue += (
-                    max(
-                        c * min(max(ambient[what, 2] + lamp * np.float32(0.9), floor), np.float32(1.15)),
-                        np.float32(0.0),
-                    )
-                    * t
-                    + fog[j, 2]
-                )
-            best = 0
-            if samples > 1:
-                most = 0
-                for k in range(samples):
-                    votes = 0
-                    for m in range(samples):
-                        if sample_owner[m] == sample_owner[k]:
-                            votes += 1
-                    if votes > most or (votes == most and sample_depth[k] < sample_depth[best]):
-                        most, best = votes, k
-            bgra[py, px, 0] = np.uint8(min(blue * share, np.float32(255.0)))
-            bgra[py, px, 1] = np.uint8(min(green * share, np.float32(255.0)))
-            bgra[py, px, 2] = np.uint8(min(red * share, np.float32(255.0)))
+                    if rz > np.float32(0.02):
+                        lamp *= max(one - (rz - np.float32(0.02)) * np.float32(5.0), np.float32(0.25))
+                t = transmission[j]
+                sums[px, 0] += max((red + add) * min(max(ambient[what, 0] + lamp, floor), most), zero) * t + fog[j, 0]
+                sums[px, 1] += max((green + add) * min(max(ambient[what, 1] + lamp, floor), most), zero) * t + fog[j, 1]
+                sums[px, 2] += max((blue + add) * min(max(ambient[what, 2] + lamp, floor), most), zero) * t + fog[j, 2]
+        for px in range(width):
+            for c in range(3):
+                bgra[py, px, 2 - c] = np.uint8(min(sums[px, c] * share, np.float32(255.0)))
             bgra[py, px, 3] = np.uint8(255)
-            depth_out[py, px] = sample_depth[best]
-            instance[py, px] = sample_owner[best]
-            semantic[py, px] = sample_tag[best]
+            sx, by, bx = px * step, 0, px * step
+            if step == 2:
+                a, b, c, d = owners[0, sx], owners[0, sx + 1], owners[1, sx], owners[1, sx + 1]
+                if not (a == b and a == c and a == d):
+                    votes = 0
+                    for k in range(4):
+                        ky, kx = k >> 1, sx + (k & 1)
+                        who = owners[ky, kx]
+                        count = int(who == a) + int(who == b) + int(who == c) + int(who == d)
+                        if count > votes or (count == votes and depths[ky, kx] < depths[by, bx]):
+                            votes, by, bx = count, ky, kx
+            depth_out[py, px], instance[py, px], semantic[py, px] = depths[by, bx], owners[by, bx], tags[by, bx]
 
 
 _RAIN = "void(uint8[:,:,::1], int64, float64, float64)"
