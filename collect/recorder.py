@@ -1,6 +1,6 @@
 """Records an episode: takes references on the drive loop's thread, encodes and writes on its own.
 
-Nothing is dropped. The queue holds about a minute; when even that is full, or the disk fails, the next call raises.
+Nothing is dropped. The queue holds about a minute; when it is full, or the disk fails, the next call raises.
 """
 
 from __future__ import annotations

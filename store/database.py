@@ -1,8 +1,8 @@
 """The index `loop.duckdb`: nobody holds a connection between transactions.
 
 Lock `loop.lock`, open, one transaction, close, unlock. The live database file is touched by DuckDB alone: a
-plain open() and close() of it in the writing process would drop DuckDB's own lock. A missing or damaged index is
-made again from `episodes/` and `journal/`.
+plain open() and close() of it by the writer would drop DuckDB's own lock. A missing or damaged index is made
+again from `episodes/` and `journal/`.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class SegmentRow:
 
 @dataclass(frozen=True, slots=True)
 class PairRow:
-    """A pair candidate: admitted, or rejected with its reason. Plans are (8, 2) flattened, ego frame, metres."""
+    """A pair candidate: admitted, or rejected with its reason. Plans are (8, 2), flattened, metres."""
 
     TABLE: ClassVar[str] = "pairs"
     KEY: ClassVar[tuple[str, ...]] = ("pair_id",)
@@ -150,7 +150,7 @@ class StepRow:
 
 @dataclass(frozen=True, slots=True)
 class GenerationRow:
-    """A model version: `version` is the registry's, `sha256` that of its weights, `gate` its gate's outcome."""
+    """A model version: `version` is the registry's, `sha256` of its weights, `gate` its gate's outcome."""
 
     TABLE: ClassVar[str] = "generations"
     KEY: ClassVar[tuple[str, ...]] = ("generation",)
