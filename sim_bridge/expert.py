@@ -21,6 +21,7 @@ from .expert_speed import (
     HALF_WIDTH_M,
     SpeedProfile,
     SpeedStyle,
+    free_run,
     in_corridor,
     plan_speed,
     speed_limits,
@@ -36,6 +37,7 @@ DirectionMeta = Literal["keep lane", "turn left", "turn right", "change left", "
 Meta = tuple[SpeedMeta, DirectionMeta]
 
 KEEP_LANE = LateralPath()
+COMMITTED_M = 0.5  # so far out of the lane, a pass is not given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class ExpertStyle:
     walker_margin_m: float = 0.6
     swerve_s: float = 2.6
     pass_factor: float = 1.0
-    oncoming_s: float = 1.0
+    oncoming_s: float = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class ExpertDecision:
 class _Route:
     line_m: Array
     frame: RouteFrame
-    room_m: tuple[Array, Array]
+    room_m: Array
     lanes: LaneLines
 
 
@@ -158,10 +160,8 @@ class Expert:
     def _on_route(self, drive: Drive, moment: Moment) -> _Route:
         line_m = drive.route_centerline_m
         if self._route is None or not np.array_equal(self._route.line_m, line_m):
-            polygons = drive.map_polygons()
-            frame = RouteFrame(line_m)
-            room = room_beside(frame, (*polygons.roadblocks, *polygons.intersections))
-            self._route = _Route(line_m.copy(), frame, room, LaneLines(drive.carla_map))
+            frame, lanes = RouteFrame(line_m), LaneLines(drive.carla_map)
+            self._route = _Route(line_m.copy(), frame, room_beside(frame, lanes.room), lanes)
             self._forget()
         elif moment.tick < self._tick:
             self._forget()
@@ -173,7 +173,7 @@ class Expert:
         """Lateral path, stop (inf for none) and the block that both are about."""
         style = self._style
         block = find_block(agents, s_m, style.vehicle_margin_m)
-        under_way = self._path.offset_m != 0.0 and self._path.out_m[0] + 2.0 < s_m < self._path.back_m[1]
+        under_way = self._path.offset_m != 0.0 and self._path.out_m[0] < s_m < self._path.back_m[1]
         if block is None:
             return (self._path if under_way else KEEP_LANE), math.inf, None
         paths = ways_round(
@@ -188,7 +188,10 @@ class Expert:
             swerve_s=style.swerve_s,
         )
         if under_way:
-            return self._carry_on(block, paths), math.inf, block
+            path = self._carry_on(block, paths)
+            turned_out = abs(float(path.at(s_m))) > COMMITTED_M
+            if turned_out or self._is_free(route, path, agents, s_m, ego, cruise_mps):
+                return path, math.inf, block
         paths.sort(key=lambda path: abs(path.offset_m) + (0.5 if path.offset_m * self._path.offset_m < 0.0 else 0.0))
         for path in paths:
             if self._is_free(route, path, agents, s_m, ego, cruise_mps):
@@ -222,7 +225,8 @@ class Expert:
         ahead = agents.s_m[:, 0] + agents.half_along_m[:, 0] > s_m - HALF_LENGTH_M
         if any(still and inside[n, 0] and ahead[n] for n, still in enumerate(agents.still)):
             return False
-        along = self._free_run(route, path, s_m, ego, cruise_mps)
+        limits = speed_limits(route.frame, path, cruise_mps)
+        along = free_run(s_m, ego.speed_mps, route.frame.s_m, limits, self._style.speed.accel_mps2)
         shift = round(self._style.oncoming_s / STEP_S)
         times = np.arange(STEPS)
         for n in range(len(agents.ids)):
@@ -234,20 +238,6 @@ class Expert:
                 if (near & inside[n]).any():
                     return False
         return True
-
-    def _free_run(
-        self, route: _Route, path: LateralPath, s_m: float, ego: EgoState, cruise_mps: float
-    ) -> Array:
-        """Progress on the path if nobody held the ego up, (T,) metres."""
-        limits = speed_limits(route.frame, path, cruise_mps)
-        speed = max(ego.speed_mps, 0.0)
-        along = np.empty(STEPS)
-        along[0] = s_m
-        for t in range(1, STEPS):
-            limit = float(np.interp(along[t - 1], route.frame.s_m, limits))
-            speed = min(speed + self._style.speed.accel_mps2 * STEP_S, limit)
-            along[t] = along[t - 1] + speed * STEP_S
-        return along
 
     def _profile(
         self,
@@ -296,8 +286,8 @@ class Expert:
         frame: RouteFrame, path: LateralPath, profile: SpeedProfile, s_m: float, d_m: float, ego: EgoState
     ) -> Float:
         """The profile as points in the ego frame; an error off the path fades out within about 1.5 s."""
-        every = round(PLAN_STEP_S / STEP_S)
-        along = profile.s_m[every : every * PLAN_POINTS + 1 : every]
+        times_s = PLAN_STEP_S * np.arange(1, PLAN_POINTS + 1)
+        along = np.interp(times_s, STEP_S * np.arange(STEPS), profile.s_m)
         fade_m = min(max(1.5 * ego.speed_mps, 6.0), 18.0)
         error_m = d_m - float(path.at(s_m))
         offset = path.at(along) + error_m * (1.0 - smooth((along - s_m) / fade_m))

@@ -71,7 +71,7 @@ def find_block(agents: Forecast, s_m: float, lane_margin_m: float) -> Block | No
 
 def ways_round(
     frame: RouteFrame,
-    room_m: tuple[Array, Array],
+    room_m: Array,
     block: Block,
     *,
     s_m: float,

@@ -11,7 +11,7 @@ import numpy as np
 from ..vocabulary import TICK_S, ActorKind, Agent
 from .expert_route import Array, RouteFrame, wrap
 
-STEP_S = 0.1
+STEP_S = 0.2
 HORIZON_S = 8.0
 STEPS = round(HORIZON_S / STEP_S) + 1
 MEMORY_S = 2.0  # an agent that went out of sight is still reckoned with for so long

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 RUN_OUT_M = 60.0  # the line goes on straight behind the route's end, so that a plan never runs out of road
-REACH_M = 8.0  # how far beside the centre line free road is looked for
-REACH_STEP_M = 0.25
+ROOM_STEP_M = 4.0  # spacing of the places where the width of the road is asked for
 
 
 class RouteFrame:
@@ -69,6 +68,7 @@ class RouteFrame:
 
     def to_world(self, s_m: Array | float, d_m: Array | float) -> Array:
         """Inverse of `project`: (..., 2) world points."""
+        s_m, d_m = np.broadcast_arrays(s_m, d_m)
         x_m = np.interp(s_m, self.s_m, self.points_m[:, 0])
         y_m = np.interp(s_m, self.s_m, self.points_m[:, 1])
         yaw_rad = self.yaw_at(s_m)
@@ -79,45 +79,24 @@ class RouteFrame:
         return np.asarray(np.interp(s_m, self.s_m, self.yaw_rad))
 
 
-def room_beside(frame: RouteFrame, polygons: Sequence[Array]) -> tuple[Array, Array]:
-    """Drivable width on each side of the line.
+def room_beside(frame: RouteFrame, side_room: Callable[[float, float, float], tuple[float, float] | None]) -> Array:
+    """Width of road on each side of the line.
 
     Args:
         frame: The route.
-        polygons: (K, 2) world outlines of road; together they are the drivable area.
+        side_room: (x_m, y_m, yaw_rad) -> (left_m, right_m) of road there; None off the road.
 
     Returns:
-        left_m and right_m (M,), both >= 0, at `frame.s_m`: the distance up to which every point is on road.
+        (2, M) left and right, metres, at `frame.s_m`.
     """
-    offsets = np.arange(0.0, REACH_M + 1e-9, REACH_STEP_M)
-    sides = []
-    for sign in (1.0, -1.0):
-        s_m = np.repeat(frame.s_m, len(offsets))
-        points = frame.to_world(s_m, sign * np.tile(offsets, len(frame.s_m)))
-        inside = np.zeros(len(points), np.bool_)
-        low, high = points.min(axis=0), points.max(axis=0)
-        for polygon in polygons:
-            if (polygon.max(axis=0) < low).any() or (polygon.min(axis=0) > high).any():
-                continue
-            inside |= points_in_polygon(points, polygon)
-        grid = inside.reshape(len(frame.s_m), len(offsets))
-        free = np.where(grid.all(axis=1), len(offsets), grid.argmin(axis=1))
-        sides.append(np.maximum(free - 1, 0) * REACH_STEP_M)
-    return sides[0], sides[1]
-
-
-def points_in_polygon(points: Array, polygon: Array) -> NDArray[np.bool_]:
-    """Even-odd rule; (P, 2) points, (K, 2) outline -> (P,)."""
-    inside = np.zeros(len(points), np.bool_)
-    x_m, y_m = points[:, 0], points[:, 1]
-    previous = polygon[-1]
-    for corner in polygon:
-        if corner[1] != previous[1]:
-            straddles = (corner[1] > y_m) != (previous[1] > y_m)
-            cut = (previous[0] - corner[0]) * (y_m - corner[1]) / (previous[1] - corner[1]) + corner[0]
-            inside ^= straddles & (x_m < cut)
-        previous = corner
-    return inside
+    s_m = np.arange(0.0, frame.length_m + 1e-9, ROOM_STEP_M)
+    points, yaw_rad = frame.to_world(s_m, np.zeros_like(s_m)), frame.yaw_at(s_m)
+    rooms: list[tuple[float, float]] = []
+    for (x_m, y_m), yaw in zip(points, yaw_rad, strict=True):
+        found = side_room(float(x_m), float(y_m), float(yaw))
+        rooms.append(found if found is not None else (rooms[-1] if rooms else (0.0, 0.0)))
+    sides = np.array(rooms).T
+    return np.stack([np.interp(frame.s_m, s_m, side) for side in sides])
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,10 +58,28 @@ def speed_limits(frame: RouteFrame, path: LateralPath, cruise_mps: float) -> Arr
     """Speed that curves and the limit allow at `frame.s_m`, braking for curves ahead included, (M,) m/s."""
     curvature = np.abs(frame.curvature + path.curvature(frame.s_m))
     limits = np.minimum(cruise_mps, np.sqrt(LATERAL_ACCEL_MPS2 / np.maximum(curvature, 1e-4)))
-    for i in range(len(limits) - 2, -1, -1):
-        gap_m = frame.s_m[i + 1] - frame.s_m[i]
-        limits[i] = min(limits[i], math.sqrt(limits[i + 1] ** 2 + 2.0 * CURVE_BRAKE_MPS2 * gap_m))
+    _brake_ahead(frame.s_m, limits)
     return limits
+
+
+@numba.njit(cache=True)
+def _brake_ahead(s_m: Array, limits_mps: Array) -> None:
+    for i in range(len(limits_mps) - 2, -1, -1):
+        reach = limits_mps[i + 1] ** 2 + 2.0 * CURVE_BRAKE_MPS2 * (s_m[i + 1] - s_m[i])
+        limits_mps[i] = min(limits_mps[i], math.sqrt(reach))
+
+
+@numba.njit(cache=True)
+def free_run(s_m: float, v_mps: float, grid_m: Array, limits_mps: Array, accel_mps2: float) -> Array:
+    """Progress along a path if nobody held the ego up, (T,) metres."""
+    along = np.empty(STEPS)
+    along[0] = s_m
+    v = max(v_mps, 0.0)
+    for t in range(1, STEPS):
+        limit = np.interp(along[t - 1], grid_m, limits_mps)
+        v = min(v + accel_mps2 * STEP_S, limit)
+        along[t] = along[t - 1] + v * STEP_S
+    return along
 
 
 def in_corridor(path: LateralPath, agents: Forecast, margins_m: Array) -> NDArray[np.bool_]:
@@ -186,17 +204,17 @@ def _simulate(
             desired = standstill_m + max(0.0, v * headway_s + v * closing / scale)
             pull = accel_max * (1.0 - (desired / max(gap, 0.3)) ** 2)
             pull = max(pull, -8.0)
-            if t <= 20 and pull < free - 0.2:
+            if t * STEP_S <= 2.0 and pull < free - 0.2:
                 held[n] += free - pull
             wanted = min(wanted, pull)
         left = stop_at_m - along[t - 1]
         if left < 60.0:
             needed = v * v / (2.0 * max(left, 0.2))
-            if needed > 1.6 or left < 0.5:
+            if needed > 2.0 or left < 0.5:
                 wanted = min(wanted, -needed)
             elif left < 6.0:
                 wanted = min(wanted, (math.sqrt(2.0 * 1.2 * max(left, 0.0)) - v) / 0.4)
-        a += min(max(wanted - a, -1.2), 0.7)  # jerk of 12 m/s3 into the brake, 7 m/s3 out of it
+        a += min(max(wanted - a, -12.0 * STEP_S), 7.0 * STEP_S)  # jerk into the brake, and out of it
         v_new = max(v + a * STEP_S, 0.0)
         along[t] = along[t - 1] + 0.5 * (v + v_new) * STEP_S
         v = v_new

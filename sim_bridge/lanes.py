@@ -50,6 +50,28 @@ class LaneLines:
             raise ValueError(f"no lane along ({x_m:.1f}, {y_m:.1f}) m, {yaw_rad:.2f} rad")
         return points
 
+    def room(self, x_m: float, y_m: float, yaw_rad: float) -> tuple[float, float] | None:
+        """Driving lanes beside a place, those of the other direction included.
+
+        Args:
+            x_m: World.
+            y_m: World.
+            yaw_rad: Direction of travel.
+
+        Returns:
+            Distance to the left and to the right edge of the outermost driving lanes; None off the road.
+        """
+        waypoint = self._map.get_waypoint(convert.location(x_m, y_m), project_to_road=False)
+        if waypoint is None:
+            return None
+        middle_x, middle_y, lane_rad = convert.pose(waypoint.transform)
+        offset = -math.sin(yaw_rad) * (x_m - middle_x) + math.cos(yaw_rad) * (y_m - middle_y)
+        left_m, right_m = _width_beyond(waypoint, left=True), _width_beyond(waypoint, left=False)
+        if abs(convert.wrap(yaw_rad - lane_rad)) > 0.5 * math.pi:
+            left_m, right_m = right_m, left_m
+        half_m = 0.5 * waypoint.lane_width
+        return half_m + left_m - offset, half_m + right_m + offset
+
     def _follow(self, x_m: float, y_m: float, yaw_rad: float, distance_m: float) -> Array | None:
         waypoint = self._map.get_waypoint(convert.location(x_m, y_m), project_to_road=False)
         if waypoint is None:
@@ -71,3 +93,14 @@ class LaneLines:
             middle_x, middle_y, lane_rad = convert.pose(waypoint.transform)
             points.append((middle_x - math.sin(lane_rad) * offset, middle_y + math.cos(lane_rad) * offset))
         return np.array(points) if len(points) > 1 else None
+
+
+def _width_beyond(waypoint: carla.Waypoint, *, left: bool) -> float:
+    """Width of the driving lanes on one side of a lane."""
+    width_m, direction = 0.0, waypoint.lane_id
+    here = waypoint.get_left_lane() if left else waypoint.get_right_lane()
+    while here is not None and here.lane_type == carla.LaneType.Driving:
+        width_m += here.lane_width
+        same = here.lane_id * direction > 0  # left and right are those of each lane's own direction
+        here = here.get_left_lane() if left == same else here.get_right_lane()
+    return width_m

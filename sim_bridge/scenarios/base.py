@@ -23,10 +23,10 @@ class RouteSpec:
         map_name: `TownCurves`, ...
         road_id: OpenDRIVE road of the start.
         lane_id: OpenDRIVE lane of the start; its sign gives the direction.
-        s_m: OpenDRIVE s of the start. The ego is spawned here and warms up for 1.5 s at `start_speed_mps`, so at
-            tick 0 it is about 1.5 s * `start_speed_mps` along the route.
+        s_m: OpenDRIVE s of the start. The ego is spawned here and warms up for 1.5 s at `start_speed_mps`, so
+            at tick 0 it is about 1.5 s * `start_speed_mps` along the route.
         length_m: Of the route, from the start.
-        turns: Choice at each junction in the order met (TURN_LEFT, GO_STRAIGHT, TURN_RIGHT); then straight on.
+        turns: Choice at each junction in the order met (TURN_LEFT, GO_STRAIGHT, TURN_RIGHT); then straight.
         changes: (route metre at which it begins, CHANGE_LEFT or CHANGE_RIGHT): lane changes, in order.
     """
 

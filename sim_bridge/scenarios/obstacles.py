@@ -12,8 +12,7 @@ from .scripted import Ground, Part, Recipe, ScriptedScenario
 from .scripts import EGO_FRONT_M, Follow, Stroll, World
 from .towns import NARROW, NARROW_MPS, WIDE_OUTER
 
-BEHIND_M = 30.0
-ONCOMING_STOP_M = 0.5
+BEHIND_M = 27.0
 
 
 def parked_obstacle(case: Case) -> ScriptedScenario:
@@ -79,7 +78,7 @@ def _two_ways(case: Case, *, accident: bool) -> ScriptedScenario:
     place_m = stretch.run_up_m + before_m
     d_m = PARKED_M if case.decoy else draw.uniform("offset_m", -0.6, 0.0)
     oncoming = draw.flag("oncoming", 0.5)
-    gone_m = draw.uniform("gone_m", 14.0, 20.0)
+    gone_m = draw.uniform("gone_m", 19.0, 25.0)
     skew = draw.uniform("skew_rad", 0.1, 0.25)
 
     def parts(ground: Ground) -> Iterable[Part]:

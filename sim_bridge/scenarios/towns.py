@@ -10,7 +10,7 @@ from .base import RUN_UP_S, RouteSpec
 WIDE_MPS = 9.0  # two lanes a side
 NARROW_MPS = 8.0  # one lane a side
 CROSS_MPS = 8.0  # TownCross
-HIGHWAY_MPS = 12.0
+HIGHWAY_MPS = 11.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...vocabulary import Case, Command
 from ..expert_route import smooth
+from ..routes import CHANGE_M
 from .base import RouteSpec
 from .cast import CAR_LENGTH_M, CARS
 from .scripted import Ground, Part, Recipe, ScriptedScenario
@@ -23,7 +24,7 @@ def hard_break_route(case: Case) -> ScriptedScenario:
     recipe = Recipe(case)
     draw = recipe.draw
     stretch = draw.pick(WIDE_OUTER if case.decoy else (*WIDE_OUTER, *WIDE_INNER, *NARROW))
-    gap_m = draw.uniform("gap_m", 12.0, 18.0)
+    gap_m = draw.uniform("gap_m", 15.0, 21.0)
     after_s = draw.uniform("brake_after_s", 1.2, 2.6)
     hold_s = draw.uniform("hold_s", 1.2, 1.8)
     decel = draw.uniform("decel_mps2", 5.0, 6.5)
@@ -53,7 +54,7 @@ def static_cut_in(case: Case) -> ScriptedScenario:
     stretch = draw.pick(WIDE_INNER)
     before_m = draw.uniform("before_m", 30.0, 38.0)
     place_m = stretch.run_up_m + before_m  # rear of the car that pulls out
-    within_s = draw.uniform("within_s", 2.3, 2.7)
+    within_s = draw.uniform("within_s", 2.7, 3.1)
     slow_mps = draw.uniform("slow_mps", 3.2, 4.2)
     ramp_m = draw.uniform("ramp_m", 8.5, 10.5)
     ahead = 1 + draw.flag("long_queue", 0.5)
@@ -87,7 +88,7 @@ def opposite_vehicle_running_red_light(case: Case) -> ScriptedScenario:
     recipe = Recipe(case)
     draw = recipe.draw
     arm = draw.pick(tuple(a for a in ARMS if Command.GO_STRAIGHT in a.turns))
-    before_m = draw.uniform("before_m", 28.0, 36.0)
+    before_m = draw.uniform("before_m", 22.0, 29.0)
     inside_m = arm.turns[Command.GO_STRAIGHT]
     mouth_m = CROSS_MPS * RUN_UP_S + before_m
     narrow = abs(arm.road_id) in (3, 6)
@@ -101,25 +102,27 @@ def opposite_vehicle_running_red_light(case: Case) -> ScriptedScenario:
     offset_s = draw.uniform("offset_s", -0.2, 0.2)
     stop_line_m = (15.5 if narrow else 19.0) + 8.0  # of the crossing car, from the junction's centre
 
+    ego_s = (conflict_m - EGO_FRONT_M) / CROSS_MPS + offset_s  # after the route's start, at its speed
+    far_m = run_mps * ego_s
+
+    def law(world: World, s_m: float, v_mps: float) -> float:
+        """Keeps the appointment with the ego until it is near the junction; the decoy brakes for its light."""
+        own_left_m = far_m - s_m
+        if case.decoy:
+            line_m = own_left_m - (stop_line_m - own_d_m if from_right else stop_line_m + own_d_m) - 2.5
+            return min(run_mps, math.sqrt(2.0 * 2.0 * max(line_m, 0.0)))
+        ego_left_s = (conflict_m - world.ego_s_m - EGO_FRONT_M) / max(world.ego_mps, 3.0) + offset_s
+        if ego_left_s < 3.0 or own_left_m < 14.0:
+            return max(v_mps, 4.2)
+        return min(max(own_left_m / ego_left_s, 4.2), 6.2)
+
     def parts(ground: Ground) -> Iterable[Part]:
         side = -1.0 if from_right else 1.0
-        far_m = 42.0
         pose = ground.pose(conflict_m, side * far_m, 0.5 * math.pi * -side)
-        path = np.stack([ground.frame.to_world(conflict_m, side * d) for d in np.arange(far_m, -60.0, -1.0)])
-
-        def law(world: World, s_m: float, v_mps: float) -> float:
-            own_left_m = far_m - s_m
-            if case.decoy:
-                line_m = own_left_m - (stop_line_m - own_d_m if from_right else stop_line_m + own_d_m) - 2.5
-                return min(run_mps, math.sqrt(2.0 * 2.0 * max(line_m, 0.0)))
-            ego_left_s = (conflict_m - world.ego_s_m - EGO_FRONT_M) / max(world.ego_mps, 3.0) + offset_s
-            if ego_left_s < 2.6 or own_left_m < 12.0:
-                return max(v_mps, run_mps)
-            return min(max(own_left_m / ego_left_s, 3.0), 6.5)
-
+        path = ground.frame.to_world(conflict_m, side * np.arange(far_m, -55.0, -1.0))
         yield Part("runner", draw.car(CARS), pose, Follow(path, law), critical=True, start_mps=run_mps)
 
-    route = arm.route(Command.GO_STRAIGHT, before_m, 18.0)
+    route = arm.route(Command.GO_STRAIGHT, before_m, 10.0)
     return recipe.build(route, CROSS_MPS, conflict_m, parts, lights="green")
 
 
@@ -127,17 +130,17 @@ def merger_into_slow_traffic(case: Case) -> ScriptedScenario:
     """The ego's lane ends; the next one is full of slow traffic. Decoy: the slow traffic is one lane further."""
     recipe = Recipe(case)
     draw = recipe.draw
-    slow_mps = draw.uniform("slow_mps", 5.5, 6.5)
-    change_at_m = draw.uniform("change_at_m", 26.0, 34.0)
+    slow_mps = draw.uniform("slow_mps", 6.0, 7.0)
+    change_at_m = draw.uniform("change_at_m", 32.0, 40.0)
     space_m = draw.uniform("space_m", 8.0, 13.0)
     early_m = draw.uniform("early_m", -2.0, 2.0)
     count = 2 + draw.flag("three", 0.5)
     speed = MERGE.speed_mps
     begin_m = MERGE.run_up_m + change_at_m
-    conflict_m = begin_m + 12.5
+    conflict_m = begin_m + 0.5 * CHANGE_M
     start = 0.5 + 8.0 * draw.share()
     route = RouteSpec(
-        MERGE.map_name, MERGE.road_id, MERGE.lane_id, start, begin_m + 25.0 + 20.0, (), ((begin_m, Command.CHANGE_LEFT),)
+        MERGE.map_name, MERGE.road_id, MERGE.lane_id, start, begin_m + CHANGE_M + 15.0, (), ((begin_m, Command.CHANGE_LEFT),)
     )
     meet_s = conflict_m / speed  # after the route's start, at full speed
 

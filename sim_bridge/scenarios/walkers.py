@@ -26,11 +26,11 @@ def dynamic_object_crossing(case: Case) -> ScriptedScenario:
     recipe = Recipe(case)
     draw = recipe.draw
     stretch = draw.pick((*WIDE_OUTER, *NARROW))
-    before_m = draw.uniform("before_m", 36.0, 46.0)
+    before_m = draw.uniform("before_m", 32.0, 42.0)
     from_left = stretch in NARROW and draw.flag("from_left", 0.35)
     side_m = draw.uniform("side_m", 3.3, 4.6) + (3.0 if from_left else 0.0)
     place_m = stretch.run_up_m + before_m
-    trigger = _meeting(draw, place_m, 2.3, 2.9)
+    trigger = _meeting(draw, place_m, 2.5, 3.0)
     bystander = draw.flag("bystander", 0.4)
     bystander_at = draw.uniform("bystander_m", 8.0, 26.0)
     along = draw.flag("decoy_strolls", 0.5)
@@ -48,7 +48,7 @@ def dynamic_object_crossing(case: Case) -> ScriptedScenario:
             other = ground.pose(place_m + bystander_at, -5.2, 0.0)
             yield Part("bystander", draw.walker(), other, Stroll(other[2], 0.0))
 
-    return recipe.build(stretch.route(draw.share(), before_m + 28.0), stretch.speed_mps, place_m, parts)
+    return recipe.build(stretch.route(draw.share(), before_m + 25.0), stretch.speed_mps, place_m, parts)
 
 
 def pedestrian_crossing(case: Case) -> ScriptedScenario:
@@ -56,11 +56,11 @@ def pedestrian_crossing(case: Case) -> ScriptedScenario:
     recipe = Recipe(case)
     draw = recipe.draw
     stretch, crosswalk_m = draw.pick(CROSSWALKS)
-    before_m = draw.uniform("before_m", 36.0, 46.0)
+    before_m = draw.uniform("before_m", 32.0, 42.0)
     place_m = stretch.run_up_m + before_m
     outer = 0.0 if abs(stretch.lane_id) > 1 or stretch in NARROW else -3.5
     count = 2 + draw.flag("three", 0.5)
-    trigger = _meeting(draw, place_m, 2.4, 2.9)
+    trigger = _meeting(draw, place_m, 2.5, 3.0)
     side_m = draw.uniform("side_m", 2.9, 3.8) - outer
     speed_mps = side_m / (trigger.within_s + draw.uniform("offset_s", 0.0, 0.3))
 
@@ -72,7 +72,7 @@ def pedestrian_crossing(case: Case) -> ScriptedScenario:
             script = Crossing(pose[2], speed_mps * (1.0 - 0.06 * number), side_m + 8.5, go, 0.15 * number)
             yield Part(f"crossing_walker{number}", draw.walker(), pose, script, critical=number == 0)
 
-    return recipe.build(stretch.route_to(crosswalk_m, before_m, 28.0), stretch.speed_mps, place_m, parts)
+    return recipe.build(stretch.route_to(crosswalk_m, before_m, 25.0), stretch.speed_mps, place_m, parts)
 
 
 def vehicle_turning_route_pedestrian(case: Case) -> ScriptedScenario:
@@ -82,7 +82,7 @@ def vehicle_turning_route_pedestrian(case: Case) -> ScriptedScenario:
     turn = draw.pick((Command.TURN_LEFT, Command.TURN_RIGHT))
     draw.params["turn"] = turn.value
     arm = draw.pick(tuple(a for a in ARMS if turn in a.turns))
-    before_m = draw.uniform("before_m", 14.0, 20.0)
+    before_m = draw.uniform("before_m", 10.0, 16.0)
     place_m = CROSS_MPS * RUN_UP_S + before_m + arm.turns[turn] + CROSSWALK_FROM_MOUTH_M
     from_left = draw.flag("from_left", 0.5)
     # the road that is turned into: two lanes a side behind a narrow arm, one behind a wide one
@@ -106,7 +106,7 @@ def vehicle_turning_route_pedestrian(case: Case) -> ScriptedScenario:
         script = Crossing(pose[2], speed_mps, start_m + 5.0, go)
         yield Part("crossing_walker", draw.walker(), pose, script, critical=True)
 
-    route = arm.route(turn, before_m, CROSSWALK_FROM_MOUTH_M + 20.0)
+    route = arm.route(turn, before_m, CROSSWALK_FROM_MOUTH_M + 16.0)
     return recipe.build(route, CROSS_MPS, place_m, parts, lights="green")
 
 
@@ -115,7 +115,7 @@ def parking_crossing_pedestrian(case: Case) -> ScriptedScenario:
     recipe = Recipe(case)
     draw = recipe.draw
     stretch = draw.pick((*WIDE_OUTER, *NARROW))
-    before_m = draw.uniform("before_m", 38.0, 46.0)
+    before_m = draw.uniform("before_m", 32.0, 42.0)
     place_m = stretch.run_up_m + before_m
     side_m = draw.uniform("side_m", 3.6, 4.4)
     trigger = _meeting(draw, place_m, 2.6, 3.0)
@@ -130,7 +130,7 @@ def parking_crossing_pedestrian(case: Case) -> ScriptedScenario:
         script = Crossing(pose[2], speed_mps, side_m + 7.0, None if case.decoy else trigger)
         yield Part("crossing_walker", draw.walker(), pose, script, critical=True)
 
-    return recipe.build(stretch.route(draw.share(), before_m + 28.0), stretch.speed_mps, place_m, parts)
+    return recipe.build(stretch.route(draw.share(), before_m + 25.0), stretch.speed_mps, place_m, parts)
 
 
 def _meeting(draw: Draw, place_m: float, low_s: float, high_s: float) -> Arrival:
