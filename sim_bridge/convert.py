@@ -1,8 +1,8 @@
 """The one place that knows CARLA's left-handed degrees.
 
-CARLA: x forward, y right, z up, yaw clockwise seen from above, degrees, steer positive right. House: x forward,
-y left, z up, yaw counter-clockwise, radians, steer positive left. So y, yaw, yaw rate and steer change sign, x and z
-do not. Pitch is positive nose up in both.
+CARLA: x forward, y right, z up; yaw clockwise seen from above, degrees; steer positive right.
+House: x forward, y left, z up; yaw counter-clockwise, radians; steer positive left.
+So y, yaw, yaw rate and steer change sign, x and z do not. Pitch is positive nose up in both.
 """
 
 from __future__ import annotations

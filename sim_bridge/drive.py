@@ -202,7 +202,7 @@ class Drive:
     def _warm_up(self) -> Moment:
         """Drives along the route at the start speed until the frames and poses to look back on exist.
 
-        Cameras choose their own phase, so the first ticks find it: tick 0 is a multiple of their period later.
+        Cameras choose their own phase, so the first ticks find it; tick 0 is whole periods later.
         """
         speed_mps = self.scenario.spec.start_speed_mps
         yaw_rad = self.route.pose_at(0.0)[2]
@@ -297,7 +297,7 @@ class Drive:
         found = snapshot.find(self._ego.id)
         if found is None:
             raise SimulatorError(
-                "the ego has left the world", fix="another client destroyed it; use a server of your own"
+                "the ego has left the world", fix="another client destroyed it: use an own server"
             )
         body = self._ego_body.seen(found)
         ax, ay = convert.vector(found.get_acceleration())

@@ -1,4 +1,4 @@
-"""Turns a plan into actuation on every tick: pure pursuit on the waypoints, PI with feed-forward on the speed."""
+"""Turns a plan into actuation on every tick: pure pursuit on the waypoints, PI and feed-forward on speed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ LOOK_AHEAD_S = 0.6
 LOOK_AHEAD_MIN_M = 3.0
 PREVIEW_S = 0.25  # actuators lag: the speed is taken from the plan this much later
 STAND_MPS = 0.25  # a plan slower than this means to stand
+STAND_PLAN_M = 0.5  # a plan shorter than this does not set a standing car in motion
 CATCH_UP_PER_S = 0.6  # share of the distance behind the plan that is made good in a second
 CATCH_UP_MPS = 2.0
 GAIN_PER_S = 2.5
@@ -44,7 +45,7 @@ class PlanFollower:
         x_m, y_m, yaw_rad = _into(plan_pose, ego)
         done_m = _project(path_m, along_m, x_m, y_m)
         steer = self._steer(path_m, along_m, done_m, x_m, y_m, yaw_rad, ego.speed_mps)
-        if age_s > MAX_PLAN_AGE_S:
+        if age_s > MAX_PLAN_AGE_S or along_m[-1] < STAND_PLAN_M:
             return self._pedals(-STOP_MPS2, 0.0, ego.speed_mps, steer)
         ahead_s = age_s + PREVIEW_S
         wanted_mps = (_at(ahead_s + 0.25, times_s, along_m) - _at(ahead_s - 0.25, times_s, along_m)) / 0.5

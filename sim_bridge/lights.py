@@ -27,7 +27,7 @@ class RouteLight:
     stop_m: float
 
     def state(self) -> str:
-        """ "red", "yellow", "green", "off" or "unknown", from the newest snapshot (no call to the server)."""
+        """One of red, yellow, green, off, unknown; from the newest snapshot, without a call to the server."""
         return str(self.actor.state).lower()
 
 
@@ -55,7 +55,7 @@ def lights_on(world: carla.World, route: Route) -> tuple[RouteLight, ...]:
 
 
 def next_stop(lights: tuple[RouteLight, ...], progress_m: float, within_m: float) -> float:
-    """Distance to the nearest stop line ahead whose light is red or yellow; inf for none within `within_m`."""
+    """Distance to the nearest stop line ahead with a red or yellow light; inf for none that near."""
     for light in lights:
         gap_m = light.stop_m - progress_m
         if 0.0 < gap_m < within_m and light.state() in ("red", "yellow"):

@@ -1,4 +1,4 @@
-"""The surfaces of a map as polygons for scoring, baked from `carla.Map` once and kept on disk by the map's hash."""
+"""The surfaces of a map as polygons for scoring, baked from `carla.Map`, kept on disk by the map's hash."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def bake(carla_map: carla.Map) -> MapPolygons:
         carla_map: The map.
 
     Returns:
-        Lanes from their edges; roadblocks from the outer edges of adjoining lanes of one direction; junctions from
-        their lanes and, where those cross, the outline of all of them.
+        Lanes from their edges; roadblocks from the outer edges of adjoining lanes of one direction;
+        junctions from their lanes and, where those cross, the outline of all of them.
     """
     starts: dict[LaneKey, carla.Waypoint] = {}
     edges: dict[LaneKey, tuple[Array, Array]] = {}
@@ -112,7 +112,7 @@ def _beside(start: carla.Waypoint, *, left: bool) -> LaneKey | None:
 
 
 def _lanes(carla_map: carla.Map) -> dict[LaneKey, list[carla.Waypoint]]:
-    """Waypoints of each driving lane in driving direction, at the same s for all lanes of a section, ends included."""
+    """Waypoints of each driving lane in driving direction, at one s for all lanes of a section."""
     lanes: dict[LaneKey, list[carla.Waypoint]] = defaultdict(list)
     for waypoint in carla_map.generate_waypoints(STEP_M):
         if waypoint.lane_type == carla.LaneType.Driving:
@@ -131,7 +131,7 @@ def _lanes(carla_map: carla.Map) -> dict[LaneKey, list[carla.Waypoint]]:
 
 
 def _edges(along: list[carla.Waypoint]) -> tuple[Array, Array]:
-    """Left and right edge of a lane, (K, 2) each, a little longer and wider than the lane so that seams close."""
+    """Left and right edge of a lane, (K, 2) each, a little longer and wider so that seams close."""
     table = np.array([(*convert.pose(w.transform), 0.5 * w.lane_width + SEAM_M) for w in along])
     heading = np.stack([np.cos(table[:, 2]), np.sin(table[:, 2])], axis=1)
     normal = np.stack([-heading[:, 1], heading[:, 0]], axis=1) * table[:, 3:]

@@ -109,8 +109,8 @@ class CameraSet:
             frame_id: World frame of the tick just made.
 
         Returns:
-            The complete set of this frame, or the names of what is wrong. Images of earlier frames are named late
-            and dropped.
+            The complete set of this frame, or the names of what is wrong. Images of earlier frames are late:
+            named and dropped.
         """
         faults: list[str] = []
         images: dict[tuple[str, str], carla.Image] = {}
