@@ -42,7 +42,7 @@ class Groups:
 
     def rollout(self, _prompts: list[Any], _trainer: Any) -> dict[str, Any]:
         """TRL's rollout function: sampled and injected completions, each under its scene's own prompt."""
-        size, policy = self._config.num_generations, self._policy
+        size = self._config.num_generations
         scenes = self._batch[::size]
         injected = [self._injected(row) for row in scenes]
         counts = [size - len(plans) for plans in injected]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -30,8 +31,9 @@ class StageReport:
     stopped_reason: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+        """Plain values; a figure that is not finite has no place in JSON and is left out."""
+        metrics = {key: value for key, value in self.metrics.items() if math.isfinite(value)}
+        return {**asdict(self), "metrics": metrics}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> StageReport:

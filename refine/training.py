@@ -69,9 +69,15 @@ def adapter(policy: Policy, settings: LoraSettings) -> Any:
     size = sum(p.numel() for p in policy.model.parameters())
     if settings.use == "never" or (settings.use == "auto" and size <= settings.above_params):
         return None
-    return lora_config(
+    config = lora_config(
         policy.backbone, policy.codec, rank=settings.rank, alpha=settings.alpha, dropout=settings.dropout
     )
+    tokens = config.trainable_token_indices
+    tied = policy.model.get_output_embeddings().weight is policy.model.get_input_embeddings().weight
+    if isinstance(tokens, dict) and not tied:
+        # Action tokens are new: where the output layer is not tied, its rows for them must train as well.
+        config.trainable_token_indices = {**tokens, "lm_head": tokens["embed_tokens"]}
+    return config
 
 
 def refuse_frozen_decoder(policy: Policy, stage: str, *, head: bool, text: bool) -> None:
@@ -162,6 +168,11 @@ class HeadLossMixin:
         self.guard = FiniteGuard(self.model, config.max_steps, progress)  # type: ignore[attr-defined]
         self.add_callback(self.guard)  # type: ignore[attr-defined]
         self.remove_callback(PrinterCallback)  # type: ignore[attr-defined]
+        output = policy.model.get_output_embeddings()
+        if not hasattr(output, "bias"):
+            output.bias = (
+                None  # peft's wrapper of trainable tokens hides it, and TRL's fused head asks for it
+            )
 
     def with_head(self, loss: Tensor, fields: dict[str, Tensor], rows: slice = slice(None)) -> Tensor:
         """The trainer's loss plus the head's, and the guard told.

@@ -36,7 +36,9 @@ def swerve(side: int, speed_mps: float) -> np.ndarray:
     return np.stack((speed_mps * STEPS, -side * 1.5 * (STEPS / 4) ** 2), axis=1).astype(np.float32)
 
 
-def make_samples(n: int, seed: int = 0, role: Role = Role.TRAIN, negative: bool = True) -> list[DrivingSample]:
+def make_samples(
+    n: int, seed: int = 0, role: Role = Role.TRAIN, negative: bool = True
+) -> list[DrivingSample]:
     rng = np.random.default_rng(seed)
     samples = []
     for index in range(n):

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from takeover.errors import RefineError, RoleError
+from takeover.models.policy import Policy
+from takeover.refine.anchor_stage import refit_head, run_anchor
+from takeover.refine.config import AnchorConfig, RefitConfig
+from takeover.refine.features import FeatureCache, fingerprint
+from takeover.refine.feedback import analyse
+from takeover.vocabulary import Role
+
+from .conftest import make_pairs, make_policy, make_samples, same, swerve, weights
+
+CONFIG = AnchorConfig(epochs=3, per_device_train_batch_size=8, learning_rate=2e-3, feedback_every=2)
+
+
+def test_features_are_those_the_head_drives_with_and_are_computed_once(policy: Policy) -> None:
+    inputs = [s.input for s in make_samples(5)]
+    cache = FeatureCache(policy)
+    found = cache.get(inputs)
+    plans = policy.model.action_head(found.hidden, found.mask, found.ego).detach().numpy()
+    driven = [plan.waypoints_m for plan in policy.plan(inputs, "g")]
+    assert np.allclose(plans, np.stack(driven), atol=1e-4)
+    assert cache.computed == 5
+    again = cache.get(inputs[::-1])
+    assert cache.computed == 5
+    assert torch.equal(again.hidden[0], found.hidden[4])
+    with torch.no_grad():
+        policy.model.action_head.query.weight.add_(1.0)
+    cache.get(inputs)
+    assert cache.computed == 5  # the head is not part of the key
+    with torch.no_grad():
+        next(policy.model.model.parameters()).add_(0.1)
+    cache.get(inputs)
+    assert cache.computed == 10
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_anchor_stage_raises_reward_and_keeps_the_backbone(policy: Policy, weight: float) -> None:
+    pairs, replay = make_pairs(16), make_samples(16, 5, negative=False)
+    backbone, steps = fingerprint(policy), []
+    config = CONFIG.model_copy(update={"epochs": 30, "replay_weight": weight})
+    report = run_anchor(policy, pairs, config, 0, lambda i, n, loss: steps.append((i, n)), replay=replay)
+    assert fingerprint(policy) == backbone
+    assert steps[-1] == (60, 60)
+    assert report.metrics["reward_after"] > report.metrics["reward_before"] + 0.1
+    assert report.metrics["refined_scenes"] > 0
+    if weight:
+        assert report.metrics["replay_ade_m_after"] < report.metrics["replay_ade_m_before"]
+
+
+def test_anchor_stage_repeats_itself() -> None:
+    first, second = make_policy(), make_policy()
+    for policy in (first, second):
+        run_anchor(policy, make_pairs(6), CONFIG, 3, replay=make_samples(4, 5))
+    assert same(weights(first), weights(second))
+
+
+def test_pairs_whose_positive_earns_no_more_are_quarantined(policy: Policy) -> None:
+    pairs = make_pairs(4)
+    pairs[0] = replace(pairs[0], rejected_m=pairs[0].chosen_m)
+    report = run_anchor(policy, pairs, CONFIG, 0)
+    assert report.metrics["quarantined_pairs"] == 1
+    with pytest.raises(RefineError, match="earns more"):
+        run_anchor(policy, pairs[:1], CONFIG, 0)
+
+
+def test_refused_where_it_cannot_change_what_drives() -> None:
+    policy = make_policy(decoder="tokens")
+    with pytest.raises(RefineError, match="driving decoder"):
+        run_anchor(policy, make_pairs(2), CONFIG, 0)
+    with pytest.raises(RefineError, match="driving decoder"):
+        refit_head(policy, make_samples(2), RefitConfig(), 0)
+
+
+def test_held_out_pairs_are_refused(policy: Policy) -> None:
+    with pytest.raises(RoleError):
+        run_anchor(policy, make_pairs(2, role=Role.GATE), CONFIG, 0)
+    with pytest.raises(RoleError):
+        refit_head(policy, make_samples(2, role=Role.FINAL), RefitConfig(), 0)
+
+
+def test_refit_follows_a_changed_backbone_without_touching_it(policy: Policy) -> None:
+    samples = make_samples(32)
+    with torch.no_grad():
+        for parameter in policy.model.model.language_model.parameters():
+            parameter.mul_(1.2)
+    backbone = fingerprint(policy)
+    report = refit_head(policy, samples, RefitConfig(epochs=20, learning_rate=2e-3), 0)
+    assert fingerprint(policy) == backbone
+    assert report.metrics["ade_m_after"] < 0.5 * report.metrics["ade_m_before"]
+    assert report.steps == 20
+
+
+def test_feedback_names_cause_size_and_remedy() -> None:
+    good, fast = swerve(1, 4.0), swerve(1, 6.0)
+    assert analyse(fast, good) == (
+        "unsafe, 4.5 m off: too fast by 8.0 m; keeping it: collision; slow down 2.0 m/s from 0.5 s"
+    )
+    left = swerve(-1, 4.0)
+    text = analyse(left, good)
+    assert "left by 3.0 m" in text
+    assert "right 3.0 m" in text
+    assert math.isfinite(len(text))

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from takeover.errors import RefineError, RoleError
+from takeover.models.policy import Policy
+from takeover.refine.config import DpoConfig, GrpoConfig, SftConfig
+from takeover.refine.datasets import (
+    check_roles,
+    collate_dpo,
+    collate_sft,
+    dpo_rows,
+    draws,
+    grpo_rows,
+    perturbed,
+    sft_rows,
+    silence,
+)
+from takeover.vocabulary import PairSource, Role
+
+from .conftest import make_pairs, make_samples, swerve
+
+
+@pytest.mark.parametrize("role", [Role.GATE, Role.FINAL])
+def test_held_out_data_is_refused(policy: Policy, role: Role) -> None:
+    bad_sample, bad_pair = make_samples(2, role=role), make_pairs(2, role=role)
+    good_sample, good_pair = make_samples(2), make_pairs(2)
+    with pytest.raises(RoleError, match="must not train"):
+        check_roles([*good_sample, *bad_pair])
+    with pytest.raises(RoleError):
+        sft_rows(policy, good_sample, bad_sample, SftConfig(), 0)
+    with pytest.raises(RoleError):
+        dpo_rows(policy, good_pair, bad_sample, DpoConfig(), 0)
+    with pytest.raises(RoleError):
+        grpo_rows(policy, bad_pair, good_sample, GrpoConfig(), 0)
+
+
+def test_draws_are_even_and_follow_the_weights() -> None:
+    counts = Counter(draws([1.0, 1.0, 2.0, 0.0], 400, np.random.default_rng(0)).tolist())
+    assert counts == {0: 100, 1: 100, 2: 200}
+    with pytest.raises(RefineError):
+        draws([0.0], 1, np.random.default_rng(0))
+
+
+def test_sft_mix_and_curriculum(policy: Policy) -> None:
+    samples, replay = make_samples(8), make_samples(8, 7, negative=False)
+    config = SftConfig(max_steps=8, per_device_train_batch_size=8, replay_share=0.25, negative_share=0.5)
+    rows = sft_rows(policy, samples, replay, config, 3)
+    assert len(rows) == 64
+    kept = {id(sample.input) for sample in replay}
+    for start in range(0, 64, 8):
+        assert sum(id(row.input) in kept for row in rows[start : start + 8]) == 2
+    negative = [row.text.startswith("negative") for row in rows]
+    assert not any(negative[:32])
+    assert 6 <= sum(negative[32:]) <= 18  # half of 24 rows
+    assert any(row.text.startswith("reason") and row.answer.startswith("{") for row in rows)
+    again = sft_rows(policy, samples, replay, config, 3)
+    assert [(r.text, r.answer) for r in rows] == [(r.text, r.answer) for r in again]
+
+
+def test_bootstrap_needs_no_replay(policy: Policy) -> None:
+    rows = sft_rows(policy, make_samples(4), [], SftConfig(max_steps=2, per_device_train_batch_size=8), 0)
+    assert len(rows) == 16
+
+
+def test_dpo_batches_hold_at_most_half_takeovers(policy: Policy) -> None:
+    pairs, replay = make_pairs(4), make_samples(4, 7, negative=False)
+    rows = dpo_rows(policy, pairs, replay, DpoConfig(max_steps=3, per_device_train_batch_size=6), 0)
+    taken = {id(pair.input) for pair in pairs}
+    assert [sum(id(row.input) in taken for row in rows[i : i + 6]) for i in (0, 6, 12)] == [3, 3, 3]
+    with pytest.raises(RefineError, match="replay"):
+        dpo_rows(policy, pairs, [], DpoConfig(), 0)
+
+
+def test_grpo_scenes_follow_the_75_12_12_mix(policy: Policy) -> None:
+    pairs, replay = make_pairs(8), make_samples(4, 7, negative=False)
+    config = GrpoConfig(max_steps=8, per_device_train_batch_size=16, num_generations=8)
+    rows = grpo_rows(policy, pairs, replay, config, 0)
+    recovery = {id(p.input) for p in pairs if p.source is PairSource.HUMAN}
+    kinds = Counter(
+        "positive" if row.neg_m is None else "recovery" if id(row.input) in recovery else "negative"
+        for row in rows
+    )
+    assert kinds == {"positive": 12, "negative": 2, "recovery": 2}
+
+
+def test_perturbed_plans_brake_or_drift() -> None:
+    good = swerve(1, 8.0)
+    bad = [perturbed(good, np.random.default_rng(i)) for i in range(20)]
+    brakes = [b for b in bad if b[-1, 0] < 0.8 * good[-1, 0]]
+    drifts = [b for b in bad if abs(b[-1, 1] - good[-1, 1]) >= 1.0]
+    assert brakes
+    assert drifts
+    still = np.zeros((8, 2), np.float32)
+    assert all(np.abs(perturbed(still, np.random.default_rng(i))).max() > 0.5 for i in range(8))
+
+
+def test_collated_rows_agree_with_the_policy_and_its_masks(policy: Policy) -> None:
+    rows = sft_rows(policy, make_samples(6), [], SftConfig(max_steps=1, per_device_train_batch_size=6), 0)
+    batch = collate_sft(policy, rows)
+    tokens = policy.processor.tokenizer
+    for i, row in enumerate(rows):
+        ids = batch["labels"][i]
+        kept = ids[ids != -100]
+        assert int(kept[-1]) == tokens.eos_token_id
+        spoken = tokens.encode(row.answer, add_special_tokens=False)
+        assert len(kept) == len(spoken) + 1 - int((~row.mask).sum())
+    assert torch.equal(batch["target_mask"], torch.from_numpy(np.stack([r.mask for r in rows])))
+
+
+def test_silence_drops_the_tokens_of_masked_waypoints_only() -> None:
+    labels = torch.tensor([[-100, *range(10, 18), 5, -100], [-100, -100, *range(20, 28), 5]])
+    masks = [np.array([True] * 6 + [False] * 2), np.ones(8, np.bool_)]
+    out = silence(labels, masks)
+    assert out[0].tolist() == [-100, 10, 11, 12, 13, 14, 15, -100, -100, 5, -100]
+    assert torch.equal(out[1], labels[1])
+
+
+def test_preference_batch_is_chosen_then_rejected(policy: Policy) -> None:
+    pairs = [replace(p, chosen_mask=np.array([True] * 5 + [False] * 3)) for p in make_pairs(3)]
+    rows = dpo_rows(
+        policy, pairs, make_samples(3, 7), DpoConfig(max_steps=1, per_device_train_batch_size=4), 0
+    )
+    batch = collate_dpo(policy, rows)
+    assert batch["input_ids"].shape[0] == 8
+    assert batch["target_m"].shape[0] == 4
+    tokens = policy.processor.tokenizer
+    for i, row in enumerate([*rows, *rows]):
+        text = row.chosen if i < 4 else row.rejected
+        ids = batch["input_ids"][i][batch["completion_mask"][i].bool()].tolist()
+        full = [*tokens.encode(text, add_special_tokens=False), tokens.eos_token_id]
+        assert ids == [*[t for t, keep in zip(full[:8], row.mask, strict=True) if keep], full[8]]

@@ -1,0 +1,71 @@
+"""The same stages on a stock Qwen2.5-VL checkpoint, loaded by path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from takeover.models.policy import Policy, PolicyConfig
+from takeover.refine.anchor_stage import run_anchor
+from takeover.refine.config import AnchorConfig, DpoConfig, GrpoConfig, LoraSettings, SftConfig
+from takeover.refine.dpo import run_dpo
+from takeover.refine.grpo import run_grpo
+from takeover.refine.sft import run_sft
+
+from .conftest import make_pairs, make_samples, weights
+from .qwen import save_tiny_qwen
+
+LORA = LoraSettings(use="always", rank=4, alpha=8)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_qwen(tmp_path_factory.mktemp("qwen"))
+
+
+def load(checkpoint: Path) -> Policy:
+    return Policy.load(checkpoint, config=PolicyConfig(width_px=96, height_px=64, text_tokens=256))
+
+
+def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor], part: str) -> bool:
+    return any(part in key and not torch.equal(before[key], after[key]) for key in before)
+
+
+def test_all_stages_run_on_qwen_with_lora(checkpoint: Path, tmp_path: Path) -> None:
+    policy = load(checkpoint)
+    samples, replay, pairs = make_samples(4), make_samples(4, 5, negative=False), make_pairs(4)
+    start = weights(policy)
+    sft = SftConfig(max_steps=2, per_device_train_batch_size=2)
+    assert run_sft(policy, samples, sft, 0, out_dir=tmp_path, replay=replay, lora=LORA).steps == 2
+    after_sft = weights(policy)
+    assert after_sft.keys() == start.keys()
+    assert changed(start, after_sft, "q_proj")
+    assert changed(start, after_sft, "action_head")
+    assert changed(start, after_sft, "lm_head")  # the rows of the action tokens
+    assert not changed(start, after_sft, "visual")
+    dpo = DpoConfig(max_steps=2, per_device_train_batch_size=2)
+    assert run_dpo(policy, pairs, dpo, 0, out_dir=tmp_path, replay=replay, lora=LORA).steps == 2
+    after_dpo = weights(policy)
+    assert changed(after_sft, after_dpo, "q_proj")
+    grpo = GrpoConfig(max_steps=1, per_device_train_batch_size=4, num_generations=4, takeover_share=1.0)
+    assert run_grpo(policy, pairs, grpo, 0, out_dir=tmp_path, replay=replay, lora=LORA).steps == 1
+    assert run_anchor(policy, pairs, AnchorConfig(epochs=1, feedback=1), 0, replay=replay).steps == 1
+    final = weights(policy)
+    assert changed(after_dpo, final, "action_head")
+    plan = policy.plan([samples[0].input], "g")[0]
+    assert np.isfinite(plan.waypoints_m).all()
+    loaded = Policy.load(policy.save(tmp_path / "saved"))
+    assert np.allclose(loaded.plan([samples[0].input], "g")[0].waypoints_m, plan.waypoints_m, atol=1e-5)
+
+
+def test_full_fine_tuning_of_a_small_qwen(checkpoint: Path, tmp_path: Path) -> None:
+    policy = load(checkpoint)
+    start = weights(policy)
+    sft = SftConfig(max_steps=1, per_device_train_batch_size=2)
+    run_sft(policy, make_samples(2), sft, 0, out_dir=tmp_path)
+    dpo = DpoConfig(max_steps=1, per_device_train_batch_size=2)
+    run_dpo(policy, make_pairs(2), dpo, 0, out_dir=tmp_path, replay=make_samples(2))
+    assert changed(start, weights(policy), "visual")

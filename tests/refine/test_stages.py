@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from takeover.errors import RefineError, RoleError
+from takeover.models.policy import Policy
+from takeover.refine import stages
+from takeover.refine.config import RefineConfig
+from takeover.refine.report import StageReport
+from takeover.refine.stages import run_stages
+from takeover.vocabulary import Role
+
+from .conftest import make_pairs, make_policy, make_samples, same, weights
+
+SMALL = RefineConfig.model_validate(
+    {
+        "sft": {"max_steps": 2, "per_device_train_batch_size": 4},
+        "dpo": {"max_steps": 2, "per_device_train_batch_size": 4},
+        "grpo": {"max_steps": 1, "per_device_train_batch_size": 4, "num_generations": 4},
+        "refit": {"epochs": 1},
+        "anchor": {"epochs": 1},
+    }
+)
+
+
+def refine(policy: Policy, out_dir: Path, config: RefineConfig = SMALL, seed: int = 0) -> list[StageReport]:
+    return run_stages(
+        policy, make_samples(6), make_pairs(6), make_samples(4, 5, negative=False), config, seed, out_dir
+    )
+
+
+def test_all_stages_in_order_with_one_folder_of_weights(policy: Policy, tmp_path: Path) -> None:
+    told: list[str] = []
+    reports = run_stages(
+        policy,
+        make_samples(6),
+        make_pairs(6),
+        make_samples(4, 5, negative=False),
+        SMALL,
+        0,
+        tmp_path,
+        lambda stage, step, steps, loss: told.append(stage),
+    )
+    assert [report.stage for report in reports] == ["sft", "dpo", "grpo", "refit", "anchor"]
+    assert all(report.steps > 0 and not report.skipped_reason for report in reports)
+    assert list(dict.fromkeys(told)) == ["sft", "dpo", "grpo", "refit", "anchor"]
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == ["4-anchor"]
+    found = json.loads((tmp_path / "2-grpo.json").read_text())
+    assert StageReport.from_json(found["report"]).stage == "grpo"
+    loaded = Policy.load(tmp_path / "4-anchor")
+    assert same(weights(policy), weights(loaded))
+
+
+@pytest.mark.parametrize("killed_in", ["dpo", "grpo", "anchor"])
+def test_a_killed_run_goes_on_and_ends_the_same(
+    killed_in: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make_policy()
+    refine(whole, tmp_path / "whole")
+
+    def killed(*_: object, **__: object) -> StageReport:
+        raise KeyboardInterrupt
+
+    name = f"run_{killed_in}"
+    real = getattr(stages, name)
+    monkeypatch.setattr(stages, name, killed)
+    with pytest.raises(KeyboardInterrupt):
+        refine(make_policy(), tmp_path / "cut")
+    monkeypatch.setattr(stages, name, real)
+    # Half-written weights of the stage that was cut off must not be taken for whole ones.
+    number = ["sft", "dpo", "grpo", "refit", "anchor"].index(killed_in)
+    (tmp_path / "cut" / f"{number}-{killed_in}").mkdir()
+    ran: list[str] = []
+    for other in ("sft", "dpo", "grpo", "anchor"):
+        original = getattr(stages, f"run_{other}")
+        monkeypatch.setattr(
+            stages,
+            f"run_{other}",
+            lambda *a, _n=other, _f=original, **k: (ran.append(_n), _f(*a, **k))[1],
+        )
+    resumed = make_policy()
+    refine(resumed, tmp_path / "cut")
+    assert ran == [n for n in ("sft", "dpo", "grpo", "anchor") if n == killed_in or _after(n, killed_in)]
+    assert same(weights(whole), weights(resumed))
+
+
+def _after(name: str, other: str) -> bool:
+    order = ["sft", "dpo", "grpo", "refit", "anchor"]
+    return order.index(name) > order.index(other)
+
+
+def test_other_data_or_seed_starts_afresh(tmp_path: Path) -> None:
+    first = make_policy()
+    refine(first, tmp_path)
+    second = make_policy()
+    refine(second, tmp_path, seed=1)
+    assert not same(weights(first), weights(second))
+
+
+def test_switched_off_and_impossible_stages_say_so(policy: Policy, tmp_path: Path) -> None:
+    config = SMALL.model_copy(update={"grpo": SMALL.grpo.model_copy(update={"enabled": False})})
+    reports = run_stages(policy, make_samples(6), [], make_samples(4, 5), config, 0, tmp_path)
+    assert [report.skipped_reason for report in reports] == ["", "no pairs", "switched off", "", "no pairs"]
+
+
+def test_stages_for_another_decoder_are_refused_before_anything_runs(tmp_path: Path) -> None:
+    policy = make_policy(decoder="tokens")
+    before = weights(policy)
+    with pytest.raises(RefineError, match="driving decoder tokens"):
+        refine(policy, tmp_path)
+    assert same(before, weights(policy))
+    config = RefineConfig.model_validate(
+        {
+            "sft": {"max_steps": 1, "per_device_train_batch_size": 2, "head_weight": 0},
+            "dpo": {"enabled": False},
+            "grpo": {"enabled": False},
+            "refit": {"enabled": False},
+            "anchor": {"enabled": False},
+        }
+    )
+    assert refine(policy, tmp_path, config)[0].steps == 1
+
+
+def test_held_out_data_is_refused(policy: Policy, tmp_path: Path) -> None:
+    with pytest.raises(RoleError):
+        run_stages(policy, make_samples(2), make_pairs(2, role=Role.GATE), [], SMALL, 0, tmp_path)
