@@ -1,22 +1,33 @@
-"""Shapes of actors and traffic lights, drawn once in metres at a reference size and stretched to each actor's box."""
+"""All shapes of actors and traffic lights in one table, drawn once and stretched to each actor's box."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .batches import LightState, Look, Tag
-from .mesh import Colour, Faces, Material, Mesh, Slot
+from . import props, vehicles
+from .batches import LightState, Look
+from .mesh import Faces, Mesh
 
 WALK_POSES = 4  # of the walker's stride
 STRIDE_M = 1.5
 FAR_M = 45.0  # beyond it the coarse shape is drawn
+Size = tuple[float, float, float]  # half length, half width, half height at which a shape is drawn
 
-_TYRE, _RIM, _GLASS, _TRIM = (22, 22, 24), (120, 122, 126), (34, 42, 52), (40, 41, 44)
-_SKIN, _ORANGE, _WHITE, _SHADOW = (214, 160, 124), (245, 96, 14), (236, 236, 232), (38, 39, 41)
+_SHAPES: dict[Look, tuple[Callable[[bool], Mesh], Size]] = {
+    Look.CAR: (vehicles.car, (2.45, 1.05, 0.75)),
+    Look.VAN: (vehicles.van, (2.75, 1.02, 1.15)),
+    Look.TRUCK: (vehicles.truck, (4.0, 1.3, 1.7)),
+    Look.MOTORCYCLE: (lambda fine: vehicles.two_wheeler(motor=True), (1.05, 0.4, 0.9)),
+    Look.BICYCLE: (lambda fine: vehicles.two_wheeler(motor=False), (0.9, 0.4, 0.9)),
+    Look.CONE: (lambda fine: props.cone(), (0.22, 0.22, 0.35)),
+    Look.BARRIER: (lambda fine: props.barrier(), (0.25, 1.0, 0.58)),
+    Look.WARNING_SIGN: (lambda fine: props.warning_sign(), (0.35, 0.6, 1.0)),
+    Look.BOX: (lambda fine: props.box(), (0.5, 0.5, 0.5)),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +46,23 @@ class ModelBook:
     @classmethod
     def build(cls) -> ModelBook:
         """Draws everything; about 10 ms."""
-        meshes: list[tuple[Mesh, tuple[float, float, float]]] = []
+        meshes: list[tuple[Mesh, Size]] = []
 
-        def add(mesh: Mesh, extents: tuple[float, float, float]) -> int:
+        def add(mesh: Mesh, extents: Size) -> int:
             meshes.append((mesh, extents))
             return len(meshes) - 1
 
         near = np.zeros((len(Look), WALK_POSES), np.int64)
         far = np.zeros(len(Look), np.int64)
-        for look, (draw, extents) in _DRAWERS.items():
+        for look, (draw, extents) in _SHAPES.items():
             near[look] = add(draw(True), extents)
             far[look] = add(draw(False), extents)
         for pose in range(WALK_POSES):
-            near[Look.WALKER, pose] = add(_walker(pose), WALKER_SIZE)
+            near[Look.WALKER, pose] = add(props.walker(pose), props.WALKER_SIZE)
         far[Look.WALKER] = near[Look.WALKER, 1]
-        lights = np.array([add(_traffic_light(state), (1.0, 1.0, 1.0)) for state in LightState], np.int64)
+        lights = np.array(
+            [add(props.traffic_light(state), (1.0, 1.0, 1.0)) for state in LightState], np.int64
+        )
         start = np.zeros(len(meshes) + 1, np.int64)
         parts = []
         for m, (mesh, extents) in enumerate(meshes):
@@ -64,428 +77,3 @@ class ModelBook:
             ),
         )
         return cls(faces, start, near, far, lights)
-
-
-def _shadow(mesh: Mesh, half_x: float, half_y: float) -> None:
-    quad = [
-        [-half_x, -half_y, 0.02],
-        [half_x, -half_y, 0.02],
-        [half_x, half_y, 0.02],
-        [-half_x, half_y, 0.02],
-    ]
-    mesh.quads([quad], _SHADOW, Tag.ROADS, layer=6, slot=Slot.SHADOW, reach_m=120)
-
-
-def _disc(centre: tuple[float, float, float], radius: float, side: float) -> list[list[list[float]]]:
-    """An octagon in the x-z plane that looks towards side * y, as three quads."""
-    x, y, z = centre
-    ring = [
-        (x + radius * math.cos(a), z + radius * math.sin(a))
-        for a in (math.pi / 8 + k * math.pi / 4 for k in range(8))
-    ]
-    order = range(8) if side < 0 else range(7, -1, -1)
-    p = [[ring[k][0], y, ring[k][1]] for k in order]
-    return [[p[0], p[1], p[2], p[3]], [p[0], p[3], p[4], p[7]], [p[4], p[5], p[6], p[7]]]
-
-
-def _wheel(mesh: Mesh, x: float, y: float, radius: float, width: float, tag: Tag) -> None:
-    """A wheel whose outer side is at y, with its tread seen from front and rear."""
-    side = math.copysign(1.0, y)
-    mesh.quads(_disc((x, y, radius), radius, side), _TYRE, tag)
-    mesh.quads(_disc((x, y + 0.01 * side, radius), radius * 0.55, side), _RIM, tag, layer=2, reach_m=25)
-    inner = y - side * width
-    bounds = (x - radius * 0.92, x + radius * 0.92, min(y, inner), max(y, inner), 0.0, radius * 1.5)
-    mesh.box(bounds, _TYRE, tag, sides=(0, 2), lid=False)
-
-
-def _lamps(
-    mesh: Mesh, rear_x: float, front_x: float, half_y: float, z: float, size: tuple[float, float], tag: Tag
-) -> None:
-    """Brake, indicator and head lamps; brake lamps are large so that they still show at 40 m."""
-    width, height = size
-    for side, slot in ((1.0, Slot.INDICATOR_RIGHT), (-1.0, Slot.INDICATOR_LEFT)):
-        outer, inner = side * half_y, side * (half_y - width)
-        mid = side * (half_y - 0.28 * width)
-
-        def lamp(
-            x: float, a: float, b: float, colour: Colour, what: Slot, rear: bool, h: float = height
-        ) -> None:
-            low, high = (x - 0.04, x + 0.1) if rear else (x - 0.1, x + 0.04)
-            bounds = (low, high, min(a, b), max(a, b), z, z + h)
-            mesh.box(bounds, colour, tag, material=Material.LAMP, layer=3, slot=what)
-
-        lamp(rear_x, mid, inner, (92, 12, 14), Slot.TAIL, True)
-        lamp(rear_x, outer, mid, (150, 84, 12), slot, True, height * 0.9)
-        lamp(front_x, mid, inner, (206, 208, 210), Slot.HEAD_LAMP, False, height * 0.8)
-        lamp(front_x, outer, mid, (150, 84, 12), slot, False, height * 0.7)
-
-
-def _car(fine: bool) -> Mesh:
-    mesh, tag = Mesh(), Tag.CAR
-    _shadow(mesh, 2.6, 1.15)
-    mesh.hexahedron(
-        (-2.38, 2.38, -0.98, 0.98, 0.22),
-        (-2.42, 2.42, -1.03, 1.03, 0.58),
-        (0, 0, 0),
-        tag,
-        slot=Slot.PAINT,
-        lid=False,
-    )
-    mesh.hexahedron(
-        (-2.42, 2.42, -1.03, 1.03, 0.58), (-2.30, 2.15, -0.93, 0.93, 0.95), (0, 0, 0), tag, slot=Slot.PAINT
-    )
-    mesh.hexahedron(
-        (-1.85, 1.15, -0.90, 0.90, 0.94),
-        (-1.20, 0.30, -0.72, 0.72, 1.42),
-        _GLASS,
-        tag,
-        material=Material.GLASS,
-    )
-    mesh.box((-1.24, 0.34, -0.74, 0.74, 1.40, 1.48), (0, 0, 0), tag, slot=Slot.PAINT)
-    _lamps(mesh, -2.38, 2.32, 1.0, 0.62, (0.62, 0.22), tag)
-    bounds = (-1.86, -1.6, -0.3, 0.3, 0.96, 1.04)
-    mesh.box(bounds, (70, 10, 12), tag, material=Material.LAMP, layer=3, slot=Slot.BRAKE, reach_m=60)
-    if fine:
-        mesh.box((-2.45, 2.45, -0.9, 0.9, 0.24, 0.42), _TRIM, tag, layer=1, sides=(0, 2), lid=False)
-        mesh.box(
-            (-2.46, 2.46, -0.26, 0.26, 0.46, 0.58), _WHITE, tag, layer=2, sides=(0, 2), lid=False, reach_m=30
-        )
-        for side in (-1.0, 1.0):
-            for x in (-1.48, 1.5):
-                _wheel(mesh, x, 1.04 * side, 0.34, 0.24, tag)
-            # the pillar between the side windows, and the mirror
-            for x in (-0.42, -0.34):
-                mesh.box(
-                    (x, x + 0.1, min(0.8 * side, 0.86 * side), max(0.8 * side, 0.86 * side), 0.94, 1.41),
-                    (0, 0, 0),
-                    tag,
-                    slot=Slot.PAINT,
-                    lid=False,
-                    reach_m=25,
-                )
-            mesh.box(
-                (0.7, 0.9, min(0.92 * side, 1.1 * side), max(0.92 * side, 1.1 * side), 0.96, 1.1),
-                (0, 0, 0),
-                tag,
-                slot=Slot.PAINT_DARK,
-                reach_m=25,
-            )
-    else:
-        mesh.box((-2.0, 2.0, -1.0, 1.0, 0.0, 0.24), _TYRE, tag, lid=False)
-    return mesh
-
-
-def _van(fine: bool) -> Mesh:
-    mesh, tag = Mesh(), Tag.CAR
-    _shadow(mesh, 2.9, 1.15)
-    mesh.hexahedron(
-        (-2.72, 2.70, -1.0, 1.0, 0.3), (-2.72, 2.60, -1.0, 1.0, 1.15), (0, 0, 0), tag, slot=Slot.PAINT
-    )
-    mesh.hexahedron(
-        (-2.72, 2.0, -1.0, 1.0, 1.15), (-2.66, 1.3, -0.94, 0.94, 2.28), (0, 0, 0), tag, slot=Slot.PAINT
-    )
-    mesh.hexahedron(
-        (1.9, 2.04, -0.9, 0.9, 1.2),
-        (1.32, 1.46, -0.84, 0.84, 2.05),
-        _GLASS,
-        tag,
-        material=Material.GLASS,
-        layer=2,
-        sides=(2,),
-        lid=False,
-    )
-    mesh.box(
-        (-2.74, -2.6, -0.82, 0.82, 1.3, 1.95),
-        _GLASS,
-        tag,
-        material=Material.GLASS,
-        layer=2,
-        sides=(0,),
-        lid=False,
-    )
-    mesh.hexahedron(
-        (0.3, 1.75, -1.01, 1.01, 1.22),
-        (0.3, 1.3, -0.97, 0.97, 1.95),
-        _GLASS,
-        tag,
-        material=Material.GLASS,
-        layer=2,
-        sides=(1, 3),
-        lid=False,
-    )
-    _lamps(mesh, -2.7, 2.64, 1.0, 0.75, (0.42, 0.42), tag)
-    mesh.box(
-        (-2.76, -2.6, -0.3, 0.3, 2.06, 2.16),
-        (70, 10, 12),
-        tag,
-        material=Material.LAMP,
-        layer=3,
-        slot=Slot.BRAKE,
-        reach_m=60,
-    )
-    if fine:
-        mesh.box((-2.75, 2.73, -0.9, 0.9, 0.3, 0.5), _TRIM, tag, layer=1, sides=(0, 2), lid=False)
-        for side in (-1.0, 1.0):
-            for x in (-1.7, 1.75):
-                _wheel(mesh, x, 1.02 * side, 0.37, 0.26, tag)
-    else:
-        mesh.box((-2.4, 2.4, -0.98, 0.98, 0.0, 0.3), _TYRE, tag, lid=False)
-    return mesh
-
-
-def _truck(fine: bool) -> Mesh:
-    mesh, tag = Mesh(), Tag.TRUCK
-    _shadow(mesh, 4.1, 1.4)
-    mesh.box((-3.95, 1.9, -1.25, 1.25, 0.95, 3.4), (206, 206, 200), tag)
-    mesh.box((-3.9, 3.6, -1.1, 1.1, 0.5, 0.95), _TRIM, tag, lid=False)
-    mesh.hexahedron(
-        (2.05, 3.95, -1.2, 1.2, 0.5), (2.05, 3.9, -1.2, 1.2, 1.6), (0, 0, 0), tag, slot=Slot.PAINT
-    )
-    mesh.hexahedron(
-        (2.05, 3.9, -1.2, 1.2, 1.6), (2.05, 3.5, -1.15, 1.15, 2.75), (0, 0, 0), tag, slot=Slot.PAINT
-    )
-    mesh.hexahedron(
-        (3.8, 3.93, -1.05, 1.05, 1.65),
-        (3.4, 3.54, -1.0, 1.0, 2.55),
-        _GLASS,
-        tag,
-        material=Material.GLASS,
-        layer=2,
-        sides=(2,),
-        lid=False,
-    )
-    mesh.hexahedron(
-        (2.6, 3.75, -1.21, 1.21, 1.65),
-        (2.6, 3.45, -1.17, 1.17, 2.5),
-        _GLASS,
-        tag,
-        material=Material.GLASS,
-        layer=2,
-        sides=(1, 3),
-        lid=False,
-    )
-    _lamps(mesh, -3.92, 3.88, 1.15, 0.6, (0.6, 0.3), tag)
-    mesh.box((-3.97, -3.8, -1.2, 1.2, 0.98, 1.1), _ORANGE, tag, layer=2, sides=(0,), lid=False)
-    if fine:
-        for side in (-1.0, 1.0):
-            for x in (-2.9, -1.75, 2.9):
-                _wheel(mesh, x, 1.24 * side, 0.5, 0.35, tag)
-    else:
-        mesh.box((-3.4, 3.4, -1.2, 1.2, 0.0, 0.55), _TYRE, tag, lid=False)
-    return mesh
-
-
-def _two_wheeler(fine: bool, motor: bool) -> Mesh:
-    tag = Tag.MOTORCYCLE if motor else Tag.BICYCLE
-    mesh = Mesh()
-    radius, half = (0.32, 0.09) if motor else (0.34, 0.04)
-    reach = 0.72 if motor else 0.56
-    _shadow(mesh, 1.0, 0.35)
-    for x in (-reach, reach):
-        for side in (-1.0, 1.0):
-            mesh.quads(_disc((x, side * half, radius), radius, side), _TYRE, tag)
-            mesh.quads(
-                _disc((x, side * (half + 0.005), radius), radius * 0.7, side),
-                (90, 92, 96),
-                tag,
-                layer=2,
-                reach_m=25,
-            )
-        mesh.box(
-            (x - radius * 0.9, x + radius * 0.9, -half, half, 0.02, radius * 1.6),
-            _TYRE,
-            tag,
-            sides=(0, 2),
-            lid=False,
-        )
-    if motor:
-        mesh.hexahedron(
-            (-0.7, 0.55, -0.17, 0.17, 0.35), (-0.85, 0.5, -0.2, 0.2, 0.85), (0, 0, 0), tag, slot=Slot.PAINT
-        )
-        mesh.box(
-            (-0.92, -0.8, -0.16, 0.16, 0.68, 0.84),
-            (96, 10, 12),
-            tag,
-            material=Material.LAMP,
-            layer=3,
-            slot=Slot.TAIL,
-        )
-        mesh.box(
-            (0.6, 0.8, -0.12, 0.12, 0.78, 0.98),
-            (206, 208, 210),
-            tag,
-            material=Material.LAMP,
-            layer=3,
-            slot=Slot.HEAD_LAMP,
-        )
-    else:
-        mesh.hexahedron(
-            (-0.5, 0.5, -0.04, 0.04, 0.34), (-0.2, 0.42, -0.04, 0.04, 0.88), (0, 0, 0), tag, slot=Slot.PAINT
-        )
-    mesh.box((0.42, 0.52, -0.34, 0.34, 0.98, 1.05), _TRIM, tag)
-    for side in (-1.0, 1.0):
-        y = 0.13 * side
-        mesh.hexahedron(
-            (-0.05, 0.15, y - 0.08, y + 0.08, 0.3),
-            (-0.3, 0.05, y - 0.09, y + 0.09, 0.95),
-            (38, 44, 70),
-            Tag.RIDER,
-        )
-        mesh.hexahedron(
-            (0.1, 0.4, y * 2.2 - 0.06, y * 2.2 + 0.06, 1.0),
-            (-0.1, 0.1, y * 1.7 - 0.07, y * 1.7 + 0.07, 1.42),
-            (0, 0, 0),
-            Tag.RIDER,
-            slot=Slot.PAINT_DARK,
-        )
-    mesh.hexahedron(
-        (-0.35, 0.02, -0.2, 0.2, 0.88), (-0.15, 0.2, -0.24, 0.24, 1.46), (0, 0, 0), Tag.RIDER, slot=Slot.PAINT
-    )
-    head: Colour = (30, 30, 34) if motor else _SKIN
-    mesh.box((-0.05, 0.22, -0.13, 0.13, 1.48, 1.76), head, Tag.RIDER)
-    if not motor:
-        mesh.box((-0.07, 0.24, -0.14, 0.14, 1.66, 1.79), (210, 60, 50), Tag.RIDER, layer=2)
-    return mesh
-
-
-WALKER_SIZE = (0.30, 0.27, 0.90)
-
-
-def _walker(pose: int) -> Mesh:
-    """Legs and arms swing with the stride; wide enough (0.5 m) to stay visible from every side."""
-    mesh, tag = Mesh(), Tag.PEDESTRIAN
-    swing = (0.13, 0.30, -0.13, -0.30)[pose]
-    _shadow(mesh, 0.34, 0.32)
-    for side in (-1.0, 1.0):
-        y, step = 0.12 * side, swing * side
-        foot = (step - 0.11, step + 0.15, y - 0.09, y + 0.09, 0.0)
-        mesh.box((*foot[:4], 0.0, 0.09), (30, 28, 28), tag)
-        mesh.hexahedron(
-            (step - 0.11, step + 0.11, y - 0.09, y + 0.09, 0.08),
-            (-0.16, 0.16, y - 0.12, y + 0.12, 0.88),
-            (0, 0, 0),
-            tag,
-            slot=Slot.PAINT_DARK,
-        )
-        arm = 0.27 * side
-        mesh.hexahedron(
-            (-step - 0.07, -step + 0.08, arm - 0.06, arm + 0.06, 0.78),
-            (-0.09, 0.09, arm - 0.07, arm + 0.07, 1.44),
-            (0, 0, 0),
-            tag,
-            slot=Slot.PAINT,
-        )
-        mesh.box((-step - 0.05, -step + 0.07, arm - 0.05, arm + 0.05, 0.68, 0.79), _SKIN, tag)
-    mesh.hexahedron(
-        (-0.19, 0.19, -0.21, 0.21, 0.86), (-0.18, 0.2, -0.26, 0.26, 1.47), (0, 0, 0), tag, slot=Slot.PAINT
-    )
-    mesh.box((-0.12, 0.13, -0.11, 0.11, 1.5, 1.76), _SKIN, tag)
-    mesh.box((-0.14, 0.1, -0.125, 0.125, 1.62, 1.8), (52, 36, 26), tag, layer=2)
-    return mesh
-
-
-def _cone(fine: bool) -> Mesh:
-    mesh, tag = Mesh(), Tag.STATIC
-    mesh.box((-0.22, 0.22, -0.22, 0.22, 0.0, 0.06), (200, 70, 10), tag)
-    mesh.hexahedron(
-        (-0.17, 0.17, -0.17, 0.17, 0.06), (-0.12, 0.12, -0.12, 0.12, 0.28), _ORANGE, tag, lid=False
-    )
-    mesh.hexahedron(
-        (-0.12, 0.12, -0.12, 0.12, 0.28), (-0.085, 0.085, -0.085, 0.085, 0.46), _WHITE, tag, lid=False
-    )
-    mesh.hexahedron((-0.085, 0.085, -0.085, 0.085, 0.46), (-0.03, 0.03, -0.03, 0.03, 0.7), _ORANGE, tag)
-    return mesh
-
-
-def _barrier(fine: bool) -> Mesh:
-    """A board across x with red and white fields, on two feet."""
-    mesh, tag = Mesh(), Tag.STATIC
-    count = 8
-    for k in range(count):
-        y0, y1 = -1.0 + 2.0 * k / count, -1.0 + 2.0 * (k + 1) / count
-        mesh.box((-0.06, 0.06, y0, y1, 0.5, 1.0), (208, 30, 30) if k % 2 else _WHITE, tag, sides=(0, 2))
-    mesh.box((-0.06, 0.06, -1.0, 1.0, 0.5, 1.0), _WHITE, tag, sides=(1, 3), lid=False)
-    for y in (-0.75, 0.75):
-        mesh.box((-0.25, 0.25, y - 0.06, y + 0.06, 0.0, 0.5), (70, 70, 72), tag)
-    for y in (-0.9, 0.9):
-        mesh.box((-0.08, 0.08, y - 0.08, y + 0.08, 1.0, 1.16), (255, 178, 20), tag, material=Material.LAMP)
-    return mesh
-
-
-def _warning_sign(fine: bool) -> Mesh:
-    """An orange board with a black arrow field on a stand; seen from front and rear."""
-    mesh, tag = Mesh(), Tag.TRAFFIC_SIGN
-    mesh.box((-0.04, 0.04, -0.05, 0.05, 0.0, 0.9), (70, 70, 72), tag)
-    mesh.box((-0.35, 0.35, -0.05, 0.05, 0.0, 0.08), (70, 70, 72), tag)
-    for side in (-1.0, 1.0):
-        x = 0.06 * side
-
-        def diamond(
-            radius: float, depth: float, at: float = x, facing: float = side
-        ) -> list[list[list[float]]]:
-            px = at + 0.01 * depth * facing
-            ring = [[px, 0.0, 1.4 + radius], [px, -radius, 1.4], [px, 0.0, 1.4 - radius], [px, radius, 1.4]]
-            return [ring if facing > 0 else ring[::-1]]
-
-        mesh.quads(diamond(0.6, 0), (20, 20, 20), tag, layer=1)
-        mesh.quads(diamond(0.53, 1), (250, 120, 10), tag, layer=2)
-        mesh.quads(diamond(0.22, 2), (20, 20, 20), tag, layer=3)
-    return mesh
-
-
-def _box(fine: bool) -> Mesh:
-    mesh = Mesh()
-    mesh.box((-0.5, 0.5, -0.5, 0.5, 0.0, 1.0), (0, 0, 0), Tag.STATIC, slot=Slot.PAINT)
-    mesh.box(
-        (-0.51, 0.51, -0.51, 0.51, 0.42, 0.58),
-        (0, 0, 0),
-        Tag.STATIC,
-        slot=Slot.PAINT_DARK,
-        layer=1,
-        lid=False,
-    )
-    return mesh
-
-
-def _traffic_light(state: LightState) -> Mesh:
-    """A pole with one head at eye height and one on an arm over the lane; x is the travel direction of the traffic."""
-    mesh, tag = Mesh(), Tag.TRAFFIC_LIGHT
-    steel = (74, 78, 82)
-    mesh.box((-0.09, 0.09, -0.09, 0.09, 0.0, 5.0), steel, Tag.POLE)
-    mesh.box((-0.06, 0.06, -4.2, 0.0, 4.72, 4.86), steel, Tag.POLE)
-    lit = {LightState.RED: 0, LightState.YELLOW: 1, LightState.GREEN: 2}.get(state, -1)
-    bright = ((255, 28, 20), (255, 196, 20), (20, 240, 90))
-    dark = ((64, 14, 14), (62, 50, 12), (10, 52, 24))
-    for y, low in ((0.0, 2.1), (-3.9, 3.2)):
-        mesh.box((-0.16, 0.02, y - 0.40, y + 0.40, low, low + 1.75), (24, 25, 27), tag)
-        for k in range(3):
-            z = low + 1.44 - 0.56 * k
-            on = k == lit
-            radius = 0.27 if on else 0.22
-            ring = [
-                (y + radius * math.cos(a), z + radius * math.sin(a))
-                for a in (math.pi / 8 + j * math.pi / 4 for j in range(8))
-            ]
-            p = [[-0.17, a, b] for a, b in ring][::-1]
-            quads = [[p[0], p[1], p[2], p[3]], [p[0], p[3], p[4], p[7]], [p[4], p[5], p[6], p[7]]]
-            mesh.quads(
-                quads,
-                (bright if on else dark)[k],
-                tag,
-                material=Material.LAMP if on else Material.PLAIN,
-                layer=2,
-            )
-    return mesh
-
-
-_DRAWERS = {
-    Look.CAR: (_car, (2.45, 1.05, 0.75)),
-    Look.VAN: (_van, (2.75, 1.02, 1.15)),
-    Look.TRUCK: (_truck, (4.0, 1.3, 1.7)),
-    Look.MOTORCYCLE: (lambda fine: _two_wheeler(fine, True), (1.05, 0.4, 0.9)),
-    Look.BICYCLE: (lambda fine: _two_wheeler(fine, False), (0.9, 0.4, 0.9)),
-    Look.CONE: (_cone, (0.22, 0.22, 0.35)),
-    Look.BARRIER: (_barrier, (0.25, 1.0, 0.58)),
-    Look.WARNING_SIGN: (_warning_sign, (0.35, 0.6, 1.0)),
-    Look.BOX: (_box, (0.5, 0.5, 0.5)),
-}

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from .batches import ActorBatch, LightBatch, Look, RenderedView, WeatherLook
 from .kernels import draw_actors, draw_static
 from .map_model import MapModel
-from .models import FAR_M, STRIDE_M, WALK_POSES, WALKER_SIZE, ModelBook
+from .models import FAR_M, STRIDE_M, WALK_POSES, ModelBook
+from .props import WALKER_SIZE
 from .shading import colour_actors, rain_streaks, shade_pixels
 from .weather import light_tables, noise_tile
 

@@ -154,7 +154,11 @@ def shade_pixels(  # type: ignore[no-untyped-def]
     inverse_focal, middle = np.float32(1.0 / focal), np.float32(cx - 0.5)
     dark = head[0] > zero
     sums = np.empty((width, 3), np.float32)
-    depths, owners, tags = np.empty((2, wide), np.float32), np.empty((2, wide), np.uint32), np.empty((2, wide), np.uint8)
+    depths, owners, tags = (
+        np.empty((2, wide), np.float32),
+        np.empty((2, wide), np.uint32),
+        np.empty((2, wide), np.uint8),
+    )
     for py in range(height):
         sums[:, :] = zero
         for dy in range(step):
@@ -171,14 +175,21 @@ def shade_pixels(  # type: ignore[no-untyped-def]
                 if number >= 0:
                     if number != last:
                         last = number
-                        red, green, blue = np.float32(rgb[number, 0]), np.float32(rgb[number, 1]), np.float32(rgb[number, 2])
+                        red, green, blue = (
+                            np.float32(rgb[number, 0]),
+                            np.float32(rgb[number, 1]),
+                            np.float32(rgb[number, 2]),
+                        )
                         bias = one + np.float32(layer[number]) * np.float32(LAYER_BIAS)
                         what, who, kind = material[number], owner[number], tag[number]
                         floor = glow[what]
                         rough = what == _ASPHALT or what == _PAVING or what == _MARK
                         wobble = np.float32(9.0) if rough else zero
                         if what == _WINDOW:
-                            red, green = red + floor * (np.float32(255.0) - red), green + floor * (np.float32(205.0) - green)
+                            red, green = (
+                                red + floor * (np.float32(255.0) - red),
+                                green + floor * (np.float32(205.0) - green),
+                            )
                             blue += floor * (np.float32(120.0) - blue)
                     depth = bias / inverse_depth[sy, sx]
                 else:
@@ -203,7 +214,9 @@ def shade_pixels(  # type: ignore[no-untyped-def]
                     fine = noise[int(x * np.float32(7.0)) & mask, int(y * np.float32(7.0)) & mask]
                     broad = noise[int(x * np.float32(0.9)) & mask, int(y * np.float32(0.9)) & mask]
                     fade = one / (one + depth * np.float32(0.12))
-                    add = wobble * (fine * fade + np.float32(0.7) * broad * (np.float32(0.3) + np.float32(0.7) * fade))
+                    add = wobble * (
+                        fine * fade + np.float32(0.7) * broad * (np.float32(0.3) + np.float32(0.7) * fade)
+                    )
                 j = min(int(depth * np.float32(STEPS_PER_M)), DEPTHS - 1)
                 lamp = zero
                 if dark:
@@ -212,9 +225,15 @@ def shade_pixels(  # type: ignore[no-untyped-def]
                     if rz > np.float32(0.02):
                         lamp *= max(one - (rz - np.float32(0.02)) * np.float32(5.0), np.float32(0.25))
                 t = transmission[j]
-                sums[px, 0] += max((red + add) * min(max(ambient[what, 0] + lamp, floor), most), zero) * t + fog[j, 0]
-                sums[px, 1] += max((green + add) * min(max(ambient[what, 1] + lamp, floor), most), zero) * t + fog[j, 1]
-                sums[px, 2] += max((blue + add) * min(max(ambient[what, 2] + lamp, floor), most), zero) * t + fog[j, 2]
+                sums[px, 0] += (
+                    max((red + add) * min(max(ambient[what, 0] + lamp, floor), most), zero) * t + fog[j, 0]
+                )
+                sums[px, 1] += (
+                    max((green + add) * min(max(ambient[what, 1] + lamp, floor), most), zero) * t + fog[j, 1]
+                )
+                sums[px, 2] += (
+                    max((blue + add) * min(max(ambient[what, 2] + lamp, floor), most), zero) * t + fog[j, 2]
+                )
         for px in range(width):
             for c in range(3):
                 bgra[py, px, 2 - c] = np.uint8(min(sums[px, c] * share, np.float32(255.0)))
@@ -230,7 +249,11 @@ def shade_pixels(  # type: ignore[no-untyped-def]
                         count = int(who == a) + int(who == b) + int(who == c) + int(who == d)
                         if count > votes or (count == votes and depths[ky, kx] < depths[by, bx]):
                             votes, by, bx = count, ky, kx
-            depth_out[py, px], instance[py, px], semantic[py, px] = depths[by, bx], owners[by, bx], tags[by, bx]
+            depth_out[py, px], instance[py, px], semantic[py, px] = (
+                depths[by, bx],
+                owners[by, bx],
+                tags[by, bx],
+            )
 
 
 _RAIN = "void(uint8[:,:,::1], int64, float64, float64)"
