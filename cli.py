@@ -91,11 +91,11 @@ def run(
       loop run --rounds 2 --seed 7 --home /data/loop --json
     """
     from .config import load_config
-    from .loop import Loop
+    from .loop import Loop, RunConfig
     from .progress import RichProgress, final_table
 
     flags = {"rounds": rounds, "seed": seed, "sim.workers": workers, "sim.carla": carla}
-    settings = load_config(config, flags)
+    settings = load_config(RunConfig, config, flags)
     with RichProgress() as progress:
         loop = Loop(home, settings, progress)
         summary = loop.run()
@@ -119,11 +119,11 @@ def init(
       loop init --model Qwen/Qwen2.5-VL-3B-Instruct --qa driving_qa.jsonl
     """
     from .config import load_config
-    from .loop import Loop
+    from .loop import Loop, RunConfig
     from .progress import RichProgress
 
     with RichProgress() as progress:
-        generation = Loop(home, load_config(config), progress).init_from(model, qa, steps)
+        generation = Loop(home, load_config(RunConfig, config), progress).init_from(model, qa, steps)
     typer.echo(f"generation 0 registered as version {generation.version}")
 
 
@@ -143,12 +143,12 @@ def collect(
       loop collect --episodes 32
     """
     from .config import load_config
-    from .loop import Loop
+    from .loop import Loop, RunConfig
     from .progress import RichProgress
 
     flags = {"collect.episodes": episodes, "seed": seed, "sim.workers": workers, "sim.carla": carla}
     with RichProgress() as progress:
-        result = Loop(home, load_config(config, flags), progress).collect_only()
+        result = Loop(home, load_config(RunConfig, config, flags), progress).collect_only()
     _print(result) if as_json else typer.echo("  ".join(f"{key} {value}" for key, value in result.items()))
 
 
@@ -166,11 +166,11 @@ def refine(
       loop refine --stages sft,dpo
     """
     from .config import load_config
-    from .loop import Loop
+    from .loop import Loop, RunConfig
     from .progress import RichProgress
 
     with RichProgress() as progress:
-        result = Loop(home, load_config(config, {"seed": seed}), progress).refine_only(stages.split(","))
+        result = Loop(home, load_config(RunConfig, config, {"seed": seed}), progress).refine_only(stages.split(","))
     _print(result) if as_json else typer.echo(f"challenger: generation {result['generation']} (version {result['version']})")
 
 
@@ -196,12 +196,12 @@ def evaluate(
       loop evaluate --suite longtail --seeds 10000-10063 --model 0
     """
     from .config import load_config
-    from .loop import Loop
+    from .loop import Loop, RunConfig
     from .progress import RichProgress, suite_table
 
     flags = {"sim.workers": workers, "sim.carla": carla}
     with RichProgress() as progress:
-        loop = Loop(home, load_config(config, flags), progress)
+        loop = Loop(home, load_config(RunConfig, config, flags), progress)
         report = loop.evaluate_only(suite, model=model, seeds=_seed_range(seeds), cases=cases, baseline=baseline)
     _print(report) if as_json else suite_table(report)
 
@@ -244,10 +244,10 @@ def promote(
       loop promote 3
     """
     from .config import load_config
-    from .loop import Loop
+    from .loop import Loop, RunConfig
     from .progress import Silent
 
-    typer.echo(Loop(home, load_config(), Silent()).promote(version, force=force))
+    typer.echo(Loop(home, load_config(RunConfig), Silent()).promote(version, force=force))
 
 
 @app.command()
@@ -258,10 +258,10 @@ def rollback(home: Home = Path()) -> None:
       loop rollback
     """
     from .config import load_config
-    from .loop import Loop
+    from .loop import Loop, RunConfig
     from .progress import Silent
 
-    typer.echo(Loop(home, load_config(), Silent()).rollback())
+    typer.echo(Loop(home, load_config(RunConfig), Silent()).rollback())
 
 
 @app.command()

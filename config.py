@@ -8,13 +8,15 @@ from __future__ import annotations
 import difflib
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import UsageError
 
 ENV_PREFIX = "LOOP_"
+
+C = TypeVar("C", bound=BaseModel)
 
 
 class Section(BaseModel):
@@ -74,7 +76,7 @@ class GateConfig(Section):
 
 
 class LoopConfig(Section):
-    """Everything that `loop run` can be told."""
+    """What a run is; `loop.RunConfig` adds the refinement's own section."""
 
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of data, training and drivers")
     rounds: int = Field(5, ge=0, le=1000, description="rounds that the run shall have when it ends")
@@ -85,10 +87,11 @@ class LoopConfig(Section):
     gate: GateConfig = GateConfig()
 
 
-def load_config(path: Path | None = None, flags: dict[str, Any] | None = None) -> LoopConfig:
+def load_config(model: type[C], path: Path | None = None, flags: dict[str, Any] | None = None) -> C:
     """Read file, environment and flags; later ones win.
 
     Args:
+        model: What the keys are checked against: `LoopConfig` or a model built on it.
         path: `loop.yaml`; None takes `loop.yaml` of the working directory when it is there.
         flags: dotted keys to values, such as {"collect.episodes": 16}; None values are left out.
 
@@ -120,9 +123,9 @@ def load_config(path: Path | None = None, flags: dict[str, Any] | None = None) -
         if value is not None:
             _put(data, key.split("."), value)
     try:
-        return LoopConfig.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
-        raise _usage_error(error) from error
+        raise _usage_error(model, error) from error
 
 
 def _put(data: dict[str, Any], keys: list[str], value: Any) -> None:
@@ -142,11 +145,11 @@ def _section(model: type[BaseModel], keys: tuple[int | str, ...]) -> type[BaseMo
     return model
 
 
-def _usage_error(error: ValidationError) -> UsageError:
+def _usage_error(model: type[BaseModel], error: ValidationError) -> UsageError:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        known = list(_section(LoopConfig, first["loc"][:-1]).model_fields)
+        known = list(_section(model, first["loc"][:-1]).model_fields)
         close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         hint = f"did you mean `{close[0]}`?" if close else "known keys: " + ", ".join(known)
         return UsageError(f"unknown configuration key `{where}`", fix=hint)

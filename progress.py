@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from .loop import RunSummary
+    from .evaluate.run_report import RunSummary
 
 GATE_STYLES = {"promote": "bold green", "reject": "red", "inconclusive": "yellow", "start": "dim"}
 
@@ -96,7 +96,7 @@ def final_table(summary: RunSummary) -> None:
             f"[{GATE_STYLES[r.gate]}]{r.gate}",
             f"{100 * r.sr:.1f} % [{100 * r.sr_interval[0]:.0f}, {100 * r.sr_interval[1]:.0f}]",
             f"{r.ds:.1f} [{r.ds_interval[0]:.0f}, {r.ds_interval[1]:.0f}]",
-            f"{100 * r.sr_nominal:.0f} %",
+            "–" if r.sr_nominal is None else f"{100 * r.sr_nominal:.0f} %",
             "–" if r.takeovers_per_km is None else f"{r.takeovers_per_km:.1f}",
             f"{r.collisions_per_km:.2f}",
             f"{r.phantom_per_km:.2f}",

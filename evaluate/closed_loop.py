@@ -5,12 +5,22 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..collect.fleet import BatchPlanner, Fleet
-from ..collect.jobs import EpisodeJob, EpisodeResult, PlannerKind
+from ..collect.jobs import EpisodeJob, EpisodeResult
 from ..errors import SimulatorError
 from ..sim_bridge.scenarios.cases import BRAKING_TYPES
 from ..vocabulary import Case
+# Rows beside the policy (proof.md 3 and 4): two without any policy, two that change what it does or sees.
+BASELINES: dict[str, dict[str, Any]] = {
+    "": {},
+    "always_brake": {"planner": "always_brake"},
+    "never_brake": {"planner": "never_brake"},
+    "auto_brake": {"auto_brake_ttc_s": 2.0},
+    "black": {"blind": "black"},
+}
+
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
@@ -72,9 +82,7 @@ def evaluate_cases(
     policy: BatchPlanner | None,
     *,
     generation: str,
-    planner: PlannerKind = "policy",
-    auto_brake_ttc_s: float = 0.0,
-    blind: str = "",
+    baseline: str = "",
     on_result: Callable[[CaseResult], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> list[CaseResult]:
@@ -85,9 +93,7 @@ def evaluate_cases(
         cases: What to drive; the result keeps their order.
         policy: The policy; None for baselines.
         generation: Its id.
-        planner: "policy" or a baseline.
-        auto_brake_ttc_s: See `EpisodeJob`.
-        blind: See `EpisodeJob`.
+        baseline: One of `BASELINES`, or "" for the policy as it is.
         on_result: Called after each case.
         stop: Asked now and then; True leaves the cases out that have not begun (gate futility).
 
@@ -101,10 +107,8 @@ def evaluate_cases(
         EpisodeJob(
             episode_id=str(uuid.uuid4()),
             case=case,
-            planner=planner,
             generation=generation,
-            auto_brake_ttc_s=auto_brake_ttc_s,
-            blind=blind,
+            **BASELINES[baseline],
         )
         for case in cases
     ]

@@ -21,13 +21,14 @@ class GenerationRow:
         gate: start | promote | reject | inconclusive.
         sr: Long-tail success rate in [0, 1] with its 95 % interval.
         ds: Mean long-tail driving score, 0 to 100, with its 95 % interval.
-        sr_nominal: Nominal success rate in [0, 1].
+        sr_nominal: Nominal success rate in [0, 1]; None when the gate gave up before the nominal cases.
         takeovers_per_km: While it drove in the collect stage; None before it has driven.
         collisions_per_km: On the long-tail gate cases.
         phantom_per_km: Phantom brakes, all gate cases.
         standstill_share: Share of the time stood still, all gate cases.
         p_value: Of the primary test against the champion; None for generation 0.
         champion: Whether it is the champion now.
+        cases: Long-tail cases driven; fewer than the suite when the gate gave up early.
     """
 
     generation: int
@@ -36,13 +37,14 @@ class GenerationRow:
     sr_interval: tuple[float, float]
     ds: float
     ds_interval: tuple[float, float]
-    sr_nominal: float
+    sr_nominal: float | None
     takeovers_per_km: float | None
     collisions_per_km: float
     phantom_per_km: float
     standstill_share: float
     p_value: float | None
     champion: bool
+    cases: int
 
 
 def plot(rows: Sequence[GenerationRow], path: Path) -> Path:

@@ -1,30 +1,55 @@
-"""Case results in the store: driven once a generation, read back for every later comparison."""
+"""Case results in the store: driven once for a set of weights, read back for every later comparison."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import json
 from typing import Any
 
+from ..store.rows import EvaluationRow
 from ..vocabulary import Case
 from .closed_loop import CaseResult
 
 
-def to_row(result: CaseResult) -> dict[str, Any]:
-    """Plain values for the `evaluations` table."""
-    row = asdict(result)
-    case = row.pop("case")
-    return {**row, **case, "infractions": list(result.infractions)}
+def to_row(result: CaseResult, *, weights_sha256: str, suite: str, generation: int | None) -> EvaluationRow:
+    """A row of the `evaluations` table.
+
+    Args:
+        result: One driven case.
+        weights_sha256: Hash of what drove it; a baseline names itself.
+        suite: Suite that asked for it.
+        generation: Number of the generation; None for baselines.
+    """
+    return EvaluationRow(
+        weights_sha256=weights_sha256,
+        suite=suite,
+        case_id=result.case.case_id,
+        scenario=result.case.scenario,
+        seed=result.case.seed,
+        decoy=result.case.decoy,
+        generation=generation,
+        success=result.success,
+        ds=result.ds,
+        rc=result.rc,
+        ended=result.end,
+        infractions=list(result.infractions),
+        takeovers=result.takeovers,
+        phantom_brakes=result.phantom_brakes,
+        standstill_s=result.standstill_s,
+        driven_m=result.driven_m,
+        duration_s=result.duration_s,
+    )
 
 
 def from_row(row: dict[str, Any]) -> CaseResult:
-    """Inverse of `to_row`."""
+    """Inverse of `to_row`, from a query's row (where JSON columns are text)."""
+    infractions = row["infractions"]
     return CaseResult(
         case=Case(row["scenario"], int(row["seed"]), bool(row["decoy"])),
         success=bool(row["success"]),
         ds=float(row["ds"]),
         rc=float(row["rc"]),
-        infractions=tuple(row["infractions"]),
-        end=str(row["end"]),
+        infractions=tuple(json.loads(infractions) if isinstance(infractions, str) else infractions),
+        end=str(row["ended"]),
         driven_m=float(row["driven_m"]),
         duration_s=float(row["duration_s"]),
         phantom_brakes=int(row["phantom_brakes"]),

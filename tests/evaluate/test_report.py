@@ -8,7 +8,7 @@ from takeover.evaluate.report import GenerationRow, page, plot
 
 
 def row(generation: int, gate: str, sr: float) -> GenerationRow:
-    return GenerationRow(generation, gate, sr, (sr - 0.1, sr + 0.1), 60.0, (50.0, 70.0), 0.95, 4.0, 1.5, 0.1, 0.05, 0.01, generation == 1)
+    return GenerationRow(generation, gate, sr, (sr - 0.1, sr + 0.1), 60.0, (50.0, 70.0), 0.95, 4.0, 1.5, 0.1, 0.05, 0.01, generation == 1, 64)
 
 
 def test_plot_and_page(tmp_path: Path) -> None:

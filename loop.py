@@ -1,0 +1,671 @@
+"""The loop: collect -> segment -> refine -> register -> evaluate -> gate -> promote, round after round.
+
+A resumable state machine: each step has a name and leaves its result in the store when it is done; a run that was killed
+anywhere continues at the first step without a result. Steps are idempotent (episodes by uuid, weights by hash).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .collect.fleet import Fleet
+from .collect.jobs import EpisodeJob, EpisodeResult
+from .collect.plans import bootstrap_jobs, round_jobs
+from .config import LoopConfig
+from .errors import InconclusiveError, RegistryError, UsageError
+from .evaluate.closed_loop import BASELINES, CaseResult, evaluate_cases
+from .evaluate.gate import decide, futile
+from .evaluate.results import from_row, to_row
+from .evaluate.run_report import RunSummary, write_summary
+from .evaluate.summary import suite_report, summarise
+from .refine.config import RefineConfig, bootstrap_config
+from .scoring.statistics import spent_alpha
+from .sim_bridge.scenarios.cases import suite, suite_role
+from .store import queries
+from .store.database import Store
+from .store.episodes import sealed
+from .store.rows import GenerationRow, PromotionRow, RoundRow
+from .vocabulary import Case
+
+if TYPE_CHECKING:
+    from .models.policy import Policy
+    from .models.registry import Registry, Version
+    from .vocabulary import DrivingSample, PreferencePair
+
+COMPLETE = "complete.json"  # written last into a folder of weights
+
+
+class Progress(Protocol):
+    """Where the loop says how far it is."""
+
+    def stage(self, name: str, total: int) -> None:
+        """A stage of `total` steps begins."""
+        ...
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Steps of it are done."""
+        ...
+
+    def say(self, text: str) -> None:
+        """One line."""
+        ...
+
+
+class RunConfig(LoopConfig):
+    """Everything that `loop run` can be told."""
+
+    refine: RefineConfig = RefineConfig()
+
+
+class Loop:
+    """One home directory and one configuration.
+
+    Args:
+        home: Folder of store, registry and reports; made if missing.
+        config: What to do.
+        progress: Where to say how far it is.
+    """
+
+    def __init__(self, home: Path, config: RunConfig, progress: Progress) -> None:
+        self.home = home.resolve()
+        self.config = config
+        self.progress = progress
+        self.store = Store(self.home)
+        self.run_id = _key(config.model_dump(mode="json", exclude={"rounds", "sim"}))
+        self._fleet: Fleet | None = None
+        self._registry: Registry | None = None
+        self._registry_lock = threading.Lock()
+        self._loaded: tuple[int, Policy] | None = None
+
+    @property
+    def registry(self) -> Registry:
+        """The MLflow registry; made at the first use (seconds)."""
+        with self._registry_lock:
+            if self._registry is None:
+                from .models.registry import Registry
+
+                self.home.mkdir(parents=True, exist_ok=True)
+                self._registry = Registry(self.home)
+            return self._registry
+
+    def run(self) -> RunSummary:
+        """Drive the configured number of rounds, continuing where an earlier sitting stopped."""
+        started_s = time.monotonic()
+        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
+        saved, _, report = self.store.recover()
+        if saved or report.added:
+            self.progress.say(f"recovered {len(saved)} interrupted drives, indexed {len(report.added)}")
+        with self._rollouts():
+            self._first_generation()
+            for number in range(1, self.config.rounds + 1):
+                self._round(number)
+        self._tell_mlflow_the_end()
+        summary = write_summary(self.store, self.run_id, self.home, self.config.gate, time.monotonic() - started_s)
+        if self.config.rounds:
+            parent = self._parent_run()
+            self.registry.log_file(parent, summary.picture)
+            self.registry.log_file(parent, summary.page)
+        return summary
+
+    def _first_generation(self) -> None:
+        if queries.generations(self.store):
+            return  # made by an earlier run, or by `loop init`
+        config = self.config.bootstrap
+        jobs = bootstrap_jobs(self.run_id, config, self.config.seed, self.store.episodes)
+        ids = [job.episode_id for job in jobs]
+        self._step(0, "collect", lambda: self._drive(jobs, None, "generation 0: expert drives"))
+        self._step(0, "refine", lambda: self._bootstrap(ids))
+        self._step(0, "register", lambda: self._register(0, None, ids, {}))
+        self._step(0, "promote", lambda: self._promote(0, None, {"reason": "the first generation"}, 0))
+
+    def _round(self, number: int) -> None:
+        title = f"round {number}"
+        champion = self._step(number, "begin", lambda: {"champion": self._champion()})["champion"]
+        jobs = round_jobs(
+            self.run_id, number, str(champion), self.config.collect, self.config.seed, self.store.episodes
+        )
+        ids = [job.episode_id for job in jobs]
+        self._step(number, "collect", lambda: self._drive(jobs, champion, f"{title}: collect"))
+        self._step(number, "segment", lambda: self._label(ids, number, f"{title}: segments and pairs"))
+        made = self._step(number, "refine", lambda: self._refine(number, champion, f"{title}: refine"))
+        challenger = self._step(
+            number, "register", lambda: self._register(number, champion, made["data"], made["metrics"])
+        )["generation"]
+        self._step(number, "evaluate", lambda: self._compare(number, champion, challenger, title))
+        self._step(number, "gate", lambda: self._gate(number, champion, challenger))
+
+    def _step(self, number: int, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Result of a step; its work is done only if no sitting of this run has finished it."""
+        done = self.store.step_done(self.run_id, number, name)
+        if done is not None:
+            return done
+        started_s = time.monotonic()
+        payload = work()
+        payload["seconds"] = time.monotonic() - started_s
+        self.store.mark_step(self.run_id, number, name, payload=payload)
+        return payload
+
+    def _drive(self, jobs: Sequence[EpisodeJob], champion: int | None, title: str) -> dict[str, Any]:
+        """Drive and index the jobs whose episode is not sealed yet."""
+        there = {path.name for path in sealed(self.store.episodes)}
+        left = [job for job in jobs if job.episode_id not in there]
+        self.progress.stage(title, len(jobs))
+        self.progress.advance(len(jobs) - len(left))
+        takeovers = 0
+
+        def told(result: EpisodeResult) -> None:
+            nonlocal takeovers
+            takeovers += result.outcome.takeovers
+            self.progress.advance(note="" if champion is None else f"{takeovers} takeovers")
+
+        with self._rollouts() as fleet:
+            results = fleet.run(left, None if champion is None else self._policy(champion), on_result=told)
+        self.store.recover()
+        faults = sum(bool(result.fault) for result in results)
+        if faults:
+            self.progress.say(f"{faults} drives ended by a simulator fault; they never train")
+        return {"episodes": len(jobs), "faults": faults}
+
+    def _label(self, ids: Sequence[str], number: int, title: str) -> dict[str, Any]:
+        """Cut the drives into segments, and build pairs from them."""
+        from .collect.labels import label_episode
+
+        self.progress.stage(title, len(ids))
+        labels = []
+        for episode_id in ids:
+            labels.append(label_episode(self.store, episode_id, number))
+            self.progress.advance()
+        takeovers = [row for one in labels for row in one.takeovers]
+        pairs = [row for one in labels for row in one.pairs]
+        self.store.put_labels(
+            ids, takeovers, [row for one in labels for row in one.segments], pairs
+        )
+        return {
+            "takeovers": len(takeovers),
+            "candidates": len(pairs),
+            "pairs": sum(pair.admitted for pair in pairs),
+        }
+
+    def _bootstrap(self, ids: Sequence[str]) -> dict[str, Any]:
+        """Train generation 0 on expert drives, or take it from this home's cache."""
+        from .collect.training_data import replay_samples
+        from .models.policy import Policy
+        from .refine.sft import run_sft
+
+        config = self.config.bootstrap
+        cached = self.home / "cache" / self._bootstrap_key()
+        if not (cached / COMPLETE).is_file():
+            samples = replay_samples(self.store, ids)
+            self.progress.stage(f"generation 0: SFT on {len(samples)} scenes", config.max_steps)
+            policy = Policy.tiny(self.config.seed)
+            report = run_sft(
+                policy,
+                samples,
+                bootstrap_config(config.max_steps, config.batch, config.learning_rate),
+                self.config.seed,
+                self._ticker(),
+                self.home / "stages" / "bootstrap",
+            )
+            shutil.rmtree(cached, ignore_errors=True)
+            policy.save(cached)
+            (cached / COMPLETE).write_text(json.dumps(report.to_json()), encoding="utf-8")
+        report_json = json.loads((cached / COMPLETE).read_text(encoding="utf-8"))
+        folder = self._weights(0)
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(cached, folder, ignore=shutil.ignore_patterns(COMPLETE))
+        return {"stages": [report_json], "metrics": _metrics([report_json])}
+
+    def _refine(self, number: int, champion: int, title: str) -> dict[str, Any]:
+        """Train from the champion on the pairs of all rounds."""
+        from .refine.stages import run_stages
+
+        samples, pairs, replay = self._training_data(number)
+        self.progress.stage(f"{title} on {len(pairs)} pairs", 0)
+        policy = self._policy(champion, fresh=True)
+        folder = self.home / "stages" / f"{self.run_id}-{number}"
+
+        def told(stage: str, step: int, steps: int, loss: float) -> None:
+            if step == 1:
+                self.progress.stage(f"{title}: {stage} ({len(pairs)} pairs)", steps)
+            self.progress.advance(note=f"loss {loss:.3f}")
+
+        seed = self.config.seed * 1009 + number
+        reports = [
+            report.to_json()
+            for report in run_stages(policy, samples, pairs, replay, self.config.refine, seed, folder, told)
+        ]
+        weights = self._weights(number)
+        shutil.rmtree(weights, ignore_errors=True)
+        policy.save(weights)
+        shutil.rmtree(folder, ignore_errors=True)
+        return {
+            "stages": reports,
+            "metrics": _metrics(reports),
+            "samples": len(samples),
+            "pairs": len(pairs),
+            "replay": len(replay),
+            "data": [pair.pair_id for pair in pairs],
+        }
+
+    def _training_data(
+        self, number: int
+    ) -> tuple[list[DrivingSample], list[PreferencePair], list[DrivingSample]]:
+        from .collect.training_data import preference_pairs, recovery_samples, replay_samples
+
+        experts = queries.episode_ids(self.store, driver_kind="expert", role="train")
+        pairs = preference_pairs(self.store, up_to_round=number)
+        return recovery_samples(self.store, pairs), pairs, replay_samples(self.store, experts)
+
+    def _register(
+        self, number: int, champion: int | None, data: Sequence[str], metrics: dict[str, float]
+    ) -> dict[str, Any]:
+        """Make a generation of the weights: registry version, then our own row."""
+        from .models.manifest import Provenance, code_sha256
+
+        folder = self._weights(number)
+        generation = queries.next_generation(self.store)
+        parent = None if champion is None else self._version_of(champion)
+        round_run = self.registry.start_run(f"round {number}", {"round": number, "champion": champion}, self._parent_run())
+        provenance = Provenance(
+            generation=generation,
+            round=number,
+            base=self.config.policy.preset,
+            parent_version=parent,
+            data_sha256=_key(sorted(data)),
+            config_sha256=_key(self.config.model_dump(mode="json", exclude={"sim"})),
+            code_sha256=code_sha256(),
+            stages=tuple(metrics),
+            seed=self.config.seed,
+        )
+        self.registry.log_dataset(
+            round_run,
+            f"round-{number}",
+            [{"id": name} for name in sorted(data)],
+            source=str(self.store.database),
+            context="training",
+        )
+        version: Version = self.registry.register(folder, provenance, round_run, metrics)
+        self.registry.log_metrics(round_run, metrics, step=number)
+        if champion is not None:
+            self.registry.challenge(version.version)
+        self.store.put(
+            [
+                GenerationRow(
+                    generation=generation,
+                    version=str(version.version),
+                    parent=champion,
+                    run_id=self.run_id,
+                    round=number,
+                    path=str(folder.relative_to(self.home)),
+                    sha256=str(version.tags["sha256"]),
+                    metrics=metrics,
+                    gate="" if champion is not None else "start",
+                )
+            ]
+        )
+        return {"generation": generation, "version": version.version, "mlflow_run": round_run}
+
+    def _compare(self, number: int, champion: int, challenger: int, title: str) -> dict[str, Any]:
+        """Drive both on the gate's cases; the challenger stops early when the primary test cannot succeed any more."""
+        gate = self.config.gate
+        alpha = spent_alpha(gate.alpha, number, self.config.rounds)
+        before = self._results(champion, "longtail", gate.longtail_cases, f"{title}: champion, long tail")
+        self._results(champion, "nominal", gate.nominal_cases, f"{title}: champion, nominal")
+        so_far: list[CaseResult] = []
+
+        def hopeless() -> bool:
+            return futile(before, so_far, gate.longtail_cases, alpha)
+
+        after = self._results(
+            challenger, "longtail", gate.longtail_cases, f"{title}: challenger, long tail", so_far, hopeless
+        )
+        if len(after) == gate.longtail_cases:
+            self._results(challenger, "nominal", gate.nominal_cases, f"{title}: challenger, nominal")
+        return {"cases": len(after), "futile": len(after) < gate.longtail_cases}
+
+    def _gate(self, number: int, champion: int, challenger: int) -> dict[str, Any]:
+        """Decide, and move the alias if the challenger is proved better."""
+        gate = self.config.gate
+        decision = decide(
+            self._stored(champion, "longtail", gate.longtail_cases),
+            self._stored(challenger, "longtail", gate.longtail_cases),
+            self._stored(champion, "nominal", gate.nominal_cases),
+            self._stored(challenger, "nominal", gate.nominal_cases),
+            gate,
+            round_number=number,
+            rounds=self.config.rounds,
+            seed=self.config.seed,
+        )
+        evidence = asdict(decision)
+        if decision.outcome == "promote":
+            self._promote(challenger, champion, evidence, number)
+        else:
+            self.registry.drop_challenger()
+            self._log_promotion(champion, challenger, decision.outcome, evidence, number)
+        registered = self.store.step_done(self.run_id, number, "register") or {}
+        self.registry.log_metrics(
+            registered["mlflow_run"],
+            {
+                "gate/sr_champion": decision.sr_champion,
+                "gate/sr_challenger": decision.sr_challenger,
+                "gate/p_value": decision.p_value,
+                "gate/ds_difference": decision.ds_difference,
+                "gate/promoted": float(decision.outcome == "promote"),
+            },
+            step=number,
+        )
+        self.registry.end_run(registered["mlflow_run"])
+        row = queries.generation(self.store, challenger)
+        self.store.put(
+            [
+                GenerationRow(**{**row, "gate": decision.outcome}),
+                RoundRow(
+                    self.run_id,
+                    number,
+                    str(champion),
+                    str(challenger),
+                    decision.outcome,
+                    queries.round_seconds(self.store, self.run_id, number),
+                    evidence,
+                ),
+            ]
+        )
+        self.progress.say(f"round {number}: generation {challenger} {decision.outcome}: {decision.reason}")
+        return {"outcome": decision.outcome, **evidence}
+
+    # Generations
+
+    def _champion(self) -> int:
+        """Generation behind the wheel; an alias moved outside our commands is verified and recorded, or refused."""
+        last = queries.last_champion(self.store)
+        expected = None if last is None else self._version_of(last)
+        found = self.registry.champion(expected)
+        generation = found.generation
+        if generation is None:
+            raise RegistryError("the champion has no generation number", fix="promote one of `loop status`")
+        if found.external:
+            self.progress.say(f"the champion alias was moved outside `loop`: now generation {generation}, verified")
+            self._log_promotion(last, generation, "promote", {"reason": "alias moved outside loop"}, 0, external=True)
+        return generation
+
+    def _promote(
+        self, generation: int, champion: int | None, evidence: dict[str, Any], number: int
+    ) -> dict[str, Any]:
+        self.registry.promote(self._version_of(generation), {"gate": "promote"})
+        self._log_promotion(champion, generation, "promote", evidence, number)
+        return {"champion": generation}
+
+    def _log_promotion(
+        self,
+        old: int | None,
+        new: int,
+        outcome: str,
+        evidence: dict[str, Any],
+        number: int,
+        *,
+        external: bool = False,
+    ) -> None:
+        name = f"{self.run_id}/{number}/{old}/{new}/{outcome}" if number else str(uuid.uuid4())
+        self.store.put(
+            [PromotionRow(name, old, new, outcome, external, evidence, self.run_id if number else "", number)]
+        )
+
+    def _version_of(self, generation: int) -> int:
+        return int(queries.generation(self.store, generation)["version"])
+
+    def _policy(self, generation: int, *, fresh: bool = False) -> Policy:
+        """A generation from the registry, verified; kept while it is the last one asked for.
+
+        Args:
+            generation: Its number.
+            fresh: A copy of its own, to be trained.
+        """
+        from .models.policy import Policy
+
+        if not fresh and self._loaded is not None and self._loaded[0] == generation:
+            return self._loaded[1]
+        found = self.registry.verify(self._version_of(generation))
+        policy = Policy.load(found.path, self.config.policy.decoder)
+        if not fresh:
+            self._loaded = generation, policy
+        return policy
+
+    # Evaluation
+
+    def _results(
+        self,
+        generation: int,
+        name: str,
+        cases: int,
+        title: str,
+        so_far: list[CaseResult] | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> list[CaseResult]:
+        """Results of a generation on the first cases of a suite; missing ones are driven and kept."""
+        wanted = suite(name, cases)
+        sha256 = str(queries.generation(self.store, generation)["sha256"])
+        return self._evaluated(
+            wanted, name, sha256, generation, title, policy=lambda: self._policy(generation), so_far=so_far, stop=stop
+        )
+
+    def _stored(self, generation: int, name: str, cases: int) -> list[CaseResult]:
+        sha256 = str(queries.generation(self.store, generation)["sha256"])
+        known = {r.case: r for r in map(from_row, queries.evaluations(self.store, sha256, name))}
+        return [known[case] for case in suite(name, cases) if case in known]
+
+    def _evaluated(
+        self,
+        cases: Sequence[Case],
+        name: str,
+        sha256: str,
+        generation: int | None,
+        title: str,
+        *,
+        policy: Callable[[], Policy] | None,
+        so_far: list[CaseResult] | None = None,
+        stop: Callable[[], bool] | None = None,
+        baseline: str = "",
+    ) -> list[CaseResult]:
+        known = {r.case: r for r in map(from_row, queries.evaluations(self.store, sha256, name))}
+        left = [case for case in cases if case not in known]
+        so_far = [] if so_far is None else so_far
+        so_far.extend(known[case] for case in cases if case in known)
+        if left:
+            self.progress.stage(title, len(cases))
+            self.progress.advance(len(cases) - len(left))
+            wins = sum(result.success for result in so_far)
+
+            def told(result: CaseResult) -> None:
+                nonlocal wins
+                wins += result.success
+                so_far.append(result)
+                self.progress.advance(note=f"{wins} of {len(so_far)} succeeded")
+
+            with self._rollouts() as fleet:
+                driven = evaluate_cases(
+                    fleet,
+                    left,
+                    None if policy is None else policy(),
+                    generation=str(generation) if generation is not None else baseline,
+                    baseline=baseline,
+                    on_result=told,
+                    stop=stop,
+                )
+            self.store.put(
+                [to_row(r, weights_sha256=sha256, suite=name, generation=generation) for r in driven]
+            )
+            known |= {r.case: r for r in driven}
+        return [known[case] for case in cases if case in known]
+
+    # Commands beside `run`
+
+    def collect_only(self) -> dict[str, Any]:
+        """`loop collect`: drive the champion with the driver watching; label what was recorded."""
+        champion = self._champion()
+        session = uuid.uuid4().hex[:12]
+        jobs = round_jobs(session, 1, str(champion), self.config.collect, self.config.seed, self.store.episodes)
+        driven = self._drive(jobs, champion, "collect")
+        return {**driven, **self._label([job.episode_id for job in jobs], 0, "segments and pairs")}
+
+    def refine_only(self, stages: Sequence[str]) -> dict[str, Any]:
+        """`loop refine`: refine the champion on all stored pairs, with the given stages only."""
+        known = ("sft", "dpo", "grpo", "anchor")
+        unknown = [name for name in stages if name not in known]
+        if unknown:
+            raise UsageError(f"unknown stage `{unknown[0]}`", fix=f"use some of {', '.join(known)}")
+        parts = {
+            name: getattr(self.config.refine, name).model_copy(update={"enabled": name in stages}) for name in known
+        }
+        self.config = self.config.model_copy(update={"refine": self.config.refine.model_copy(update=parts)})
+        number = queries.next_generation(self.store) + 1_000_000  # a name for its folders that no round bears
+        champion = self._champion()
+        made = self._refine(number, champion, "refine")
+        return self._register(number, champion, made["data"], made["metrics"])
+
+    def evaluate_only(
+        self, name: str, *, model: str, seeds: tuple[int, int] | None, cases: int, baseline: str
+    ) -> dict[str, Any]:
+        """`loop evaluate`: a generation, or a baseline, on held-out cases."""
+        if baseline and baseline not in BASELINES:
+            raise UsageError(f"unknown baseline `{baseline}`", fix=f"use one of {', '.join(BASELINES)}")
+        role = suite_role(name)
+        wanted = suite(name, cases) if seeds is None else suite(name, seeds[1] - seeds[0] + 1, seeds[0])
+        if baseline in ("always_brake", "never_brake"):
+            results = self._evaluated(
+                wanted, name, baseline, None, f"{baseline} on {name}", policy=None, baseline=baseline
+            )
+            return suite_report(results, suite=name, model=baseline, role=role)
+        found = self.registry.resolve(model)
+        if found.version is None or found.generation is None:
+            raise UsageError(f"--model {model} is not a registered generation", fix="see `loop status`")
+        generation = found.generation
+        results = self._evaluated(
+            wanted,
+            name,
+            f"{queries.generation(self.store, generation)['sha256']}{'+' + baseline if baseline else ''}",
+            generation,
+            f"generation {generation} on {name}",
+            policy=lambda: self._policy(generation),
+            baseline=baseline,
+        )
+        title = f"generation {generation}{' with ' + baseline if baseline else ''}"
+        return suite_report(results, suite=name, model=title, role=role)
+
+    def promote(self, model: str, *, force: bool) -> str:
+        """`loop promote`: make a generation champion; needs a gate's word unless forced."""
+        generation = int(model) if model.isdigit() else self.registry.resolve(model).generation
+        if generation is None:
+            raise UsageError(f"{model!r} is no generation", fix="see `loop status`")
+        row = queries.generation(self.store, generation)
+        if row["gate"] not in ("promote", "start") and not force:
+            raise InconclusiveError(
+                f"the gate of generation {generation} says {row['gate'] or 'nothing yet'}",
+                fix="collect more and run another round, or use --force, which is recorded",
+            )
+        reason = "promoted by hand" + (", forced" if force else "")
+        self._promote(generation, queries.last_champion(self.store), {"reason": reason}, 0)
+        return f"generation {generation} is the champion"
+
+    def rollback(self) -> str:
+        """`loop rollback`: the previous champion drives again; the present one is quarantined."""
+        old = queries.last_champion(self.store)
+        found = self.registry.rollback(reason="rolled back by hand")
+        if found.generation is None:
+            raise RegistryError("the previous champion has no generation number", fix="see `loop status`")
+        self._log_promotion(old, found.generation, "rollback", {"reason": "rolled back by hand"}, 0)
+        return f"generation {found.generation} is the champion again; generation {old} is quarantined"
+
+    def init_from(self, model: str, qa: Path | None, steps: int) -> dict[str, Any]:
+        """`loop init`: generation 0 from the user's own checkpoint and driving QA."""
+        if queries.generations(self.store):
+            raise UsageError(f"{self.home} has generations already", fix="give an empty --home")
+        from .models.policy import Policy
+        from .refine.qa import load_qa, run_qa
+
+        policy = Policy.load(model, self.config.policy.decoder)
+        if qa is not None:
+            items = load_qa(qa)
+            self.progress.stage(f"SFT on {len(items)} answers", steps)
+            run_qa(policy, items, steps, self.config.seed, self._ticker(), self.home / "stages" / "qa")
+        policy.save(self._weights(0))
+        registered = self._register(0, None, [model, str(qa or "")], {})
+        self._promote(registered["generation"], None, {"reason": f"made from {model}"}, 0)
+        return registered
+
+    # Parts
+
+    @contextmanager
+    def _rollouts(self) -> Iterator[Fleet]:
+        """The workers: started once, closed on every way out."""
+        if self._fleet is not None:
+            yield self._fleet
+            return
+        sim = self.config.sim
+        with Fleet(sim.workers, carla=sim.carla, timeout_s=sim.timeout_s) as fleet:
+            self._fleet = fleet
+            try:
+                yield fleet
+            finally:
+                self._fleet = None
+
+    def _warm_up(self) -> None:
+        """Import the training stack (seconds) and make the registry while the first drives run."""
+        from .refine import stages  # noqa: F401
+
+        _ = self.registry
+
+    def _parent_run(self) -> str:
+        done = self._step(
+            0,
+            "mlflow",
+            lambda: {
+                "parent": self.registry.start_run(
+                    f"loop run, seed {self.config.seed}", self.config.model_dump(mode="json", exclude={"sim"})
+                )
+            },
+        )
+        return str(done["parent"])
+
+    def _tell_mlflow_the_end(self) -> None:
+        if self.config.rounds:
+            self.registry.end_run(self._parent_run())
+
+    def _weights(self, number: int) -> Path:
+        return self.home / "generations" / f"{self.run_id}-{number}"
+
+    def _bootstrap_key(self) -> str:
+        from .models.manifest import code_sha256
+
+        dump = self.config.model_dump(mode="json")
+        return _key([dump["policy"], dump["bootstrap"], dump["seed"], code_sha256()])
+
+    def _ticker(self) -> Callable[[int, int, float], None]:
+        def tick(step: int, steps: int, loss: float) -> None:
+            self.progress.advance(note=f"loss {loss:.3f}")
+
+        return tick
+
+
+def _key(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _metrics(reports: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Stage reports as flat MLflow metrics."""
+    flat: dict[str, float] = {}
+    for report in reports:
+        if not report["skipped_reason"]:
+            flat[f"{report['stage']}/seconds"] = float(report["seconds"])
+            flat[f"{report['stage']}/steps"] = float(report["steps"])
+            flat |= {f"{report['stage']}/{key}": float(value) for key, value in report["metrics"].items()}
+    return flat
