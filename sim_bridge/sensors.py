@@ -11,7 +11,7 @@ import carla
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import SimulatorError
+from ..errors import SimulatorError, UsageError
 from ..vocabulary import PLAN_PERIOD_TICKS, TICK_S, CameraSpec, Frame
 from . import convert
 from .bridge import Bridge
@@ -57,11 +57,14 @@ class CameraSet:
 
     Raises:
         SimulatorError: The server cannot spawn them.
+        UsageError: The views differ in size, so that they make no array.
     """
 
     def __init__(
         self, bridge: Bridge, ego: carla.Actor, specs: tuple[CameraSpec, ...], wait_s: float = 2.0
     ) -> None:
+        if len({(spec.width_px, spec.height_px) for spec in specs}) != 1:
+            raise UsageError("the cameras differ in size", fix="give every camera the same width and height")
         self._specs = specs
         self._wait_s = wait_s
         self._arrived: queue.SimpleQueue[tuple[tuple[str, str], carla.Image]] = queue.SimpleQueue()
