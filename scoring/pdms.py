@@ -1,0 +1,368 @@
+"""PDM score of plans as NAVSIM v1.1 defines it: NC x DAC x (5 EP + 5 TTC + 2 C) / 12 of the *tracked* motion.
+
+Plans are in the ego frame of the box centre, as everywhere in this project; NAVSIM's rear axle appears only inside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+from ..vocabulary import PLAN_POINTS, PLAN_STEP_S, Float
+from .filters import (
+    MAX_ACCEL_MPS2,
+    MAX_JERK_MPS3,
+    MAX_LONGITUDINAL_JERK_MPS3,
+    MAX_YAW_ACCEL_RADPS2,
+    MAX_YAW_RATE_RADPS,
+    MIN_ACCEL_MPS2,
+    savgol_matrix,
+)
+from .kinematics import VehicleParams
+from .pdms_kernels import FRAMES, agent_frames, collisions, ground, project, trailing_headings
+from .scene import Scene
+from .tracker import ACCEL, HEADING, RX, RY, SPEED, SPEED_FIT, STEP_S, STEPS, track
+from .ttc import ttc_along
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+PACIFICA = VehicleParams(wheel_base_m=3.089, rear_to_centre_m=1.461, length_m=5.176, width_m=2.297)
+MIN_PROGRESS_M = 5.0  # below this, progress does not tell plans apart
+_N = STEPS + 1
+# Filters of the comfort metric. At the rear axle of a kinematic bicycle the lateral acceleration is zero, so its bound
+# always holds and |acceleration| is the longitudinal one; the windows are NAVSIM's.
+_SMOOTH = savgol_matrix(_N, 8, 2)
+_FIT = np.linalg.pinv(np.vander(np.arange(_N) - STEPS // 2, 3, increasing=True).astype(np.float64))
+# A window as long as the signal is one parabola: three coefficients of the acceleration, then two of the jerk.
+_PARABOLA = np.ascontiguousarray(np.vstack((_FIT, (_FIT @ _SMOOTH)[1:] / STEP_S)))
+_YAW_RATE = savgol_matrix(_N, 5, 2, 1, STEP_S)  # five entries per row
+_YAW_ACCEL = savgol_matrix(_N, 5, 3, 2, STEP_S)
+
+
+@dataclass(frozen=True, slots=True)
+class PdmsScores:
+    """Scores of P plans; all (P,) float64 in [0, 1] but `progress_m`."""
+
+    nc: Array  # no at-fault collision: 0, 0.5 (static object) or 1
+    dac: Array  # drivable area compliance
+    ep: Array  # ego progress against the scene's reference
+    ttc: Array  # time to collision
+    comfort: Array
+    pdms: Array
+    progress_m: Array  # along the centre line, at least 0
+
+
+@njit("float64(float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1])", cache=True)
+def _comfort(states: Array, parabola: Array, yaw_rate: Array, yaw_accel: Array) -> float:
+    n = states.shape[0]
+    fit = np.zeros((3, 3))  # acceleration, its jerk, jerk of its magnitude
+    for j in range(n):
+        a = states[j, ACCEL]
+        for c in range(3):
+            fit[0, c] += parabola[c, j] * a
+        for c in range(2):
+            fit[1, c] += parabola[3 + c, j] * a
+            fit[2, c] += parabola[3 + c, j] * abs(a)
+    for i in range(n):
+        x = i - STEPS // 2
+        accel = fit[0, 0] + (fit[0, 1] + fit[0, 2] * x) * x
+        jerk = fit[1, 0] + 2.0 * fit[1, 1] * x
+        size_jerk = fit[2, 0] + 2.0 * fit[2, 1] * x
+        first = min(max(i - 2, 0), n - 5)
+        rate, turn = 0.0, 0.0
+        for j in range(first, first + 5):
+            rate += yaw_rate[i, j] * states[j, HEADING]
+            turn += yaw_accel[i, j] * states[j, HEADING]
+        if (
+            accel <= MIN_ACCEL_MPS2
+            or accel >= MAX_ACCEL_MPS2
+            or abs(jerk) >= MAX_LONGITUDINAL_JERK_MPS3
+            or abs(size_jerk) >= MAX_JERK_MPS3
+            or abs(rate) >= MAX_YAW_RATE_RADPS
+            or abs(turn) >= MAX_YAW_ACCEL_RADPS2
+        ):
+            return 0.0
+    return 1.0
+
+
+@njit(
+    "float64(float64[:, ::1], float64[::1], float64[:, ::1], int64[::1], int64[::1], int64[::1], float64[:, ::1],"
+    " float64[:, ::1], boolean[:, ::1])",
+    cache=True,
+)
+def _areas(
+    states: Array,
+    vehicle: Array,
+    points: Array,
+    starts: Ints,
+    runs: Ints,
+    kinds: Ints,
+    bounds: Array,
+    run_bounds: Array,
+    out: NDArray[np.bool_],
+) -> float:
+    """DAC of one track; `out` (41, 3) is what `ground` says of each step."""
+    to_centre, half_length, half_width = vehicle[1], 0.5 * vehicle[2], 0.5 * vehicle[3]
+    corners = np.empty((4, 2))
+    dac = 1.0
+    for t in range(states.shape[0]):
+        cos, sin = np.cos(states[t, HEADING]), np.sin(states[t, HEADING])
+        x, y = states[t, RX] + to_centre * cos, states[t, RY] + to_centre * sin
+        for c in range(4):
+            along = half_length if c < 2 else -half_length
+            left = half_width if c % 2 == 0 else -half_width
+            corners[c, 0] = x + along * cos - left * sin
+            corners[c, 1] = y + along * sin + left * cos
+        out[t, 0], out[t, 1], out[t, 2] = ground(
+            states[t, RX], states[t, RY], corners, points, starts, runs, kinds, bounds, run_bounds
+        )
+        if out[t, 0]:
+            dac = 0.0
+    return dac
+
+
+@njit("float64(float64[:, ::1], float64[::1], float64[:, ::1])", cache=True)
+def _progress(states: Array, vehicle: Array, line: Array) -> float:
+    """Way of the box centre along the centre line."""
+    if line.shape[0] < 2:
+        return 0.0
+    way = np.zeros(2)
+    for k in range(2):
+        s = states[0] if k == 0 else states[states.shape[0] - 1]
+        x, y = s[RX] + vehicle[1] * np.cos(s[HEADING]), s[RY] + vehicle[1] * np.sin(s[HEADING])
+        way[k] = project(x, y, line)
+    return max(way[1] - way[0], 0.0)
+
+
+@njit(
+    "void(float64[:, :, ::1], float64[:, :, ::1], float64[:, ::1], int8[::1], float64[:, ::1], float64[:, ::1],"
+    " int64[::1], int64[::1], int64[::1], float64[:, ::1], float64[:, ::1], float64[::1], float64[:, ::1],"
+    " float64[:, ::1], float64[:, ::1], float64[:, ::1])",
+    cache=True,
+)
+def _metrics(
+    tracks: Array,
+    frames: Array,
+    sizes: Array,
+    agent_kinds: NDArray[np.int8],
+    line: Array,
+    points: Array,
+    starts: Ints,
+    runs: Ints,
+    kinds: Ints,
+    bounds: Array,
+    run_bounds: Array,
+    vehicle: Array,
+    parabola: Array,
+    yaw_rate: Array,
+    yaw_accel: Array,
+    out: Array,
+) -> None:
+    """Fill out (P, 5) with nc, dac, ttc, comfort, progress."""
+    areas = np.empty((tracks.shape[1], 3), np.bool_)
+    for p in range(tracks.shape[0]):
+        states = tracks[p]
+        out[p, 1] = _areas(states, vehicle, points, starts, runs, kinds, bounds, run_bounds, areas)
+        out[p, 0], out[p, 2] = collisions(
+            states, areas, frames, sizes, agent_kinds, 0.5 * vehicle[2], 0.5 * vehicle[3], vehicle[1]
+        )
+        out[p, 3] = _comfort(states, parabola, yaw_rate, yaw_accel)
+        out[p, 4] = _progress(states, vehicle, line)
+
+
+@njit("void(float64[:, :, ::1], float64[::1], float64[::1], float64[:, ::1], float64[:, :, ::1])", cache=True)
+def _track_all(plans: Array, start: Array, vehicle: Array, speed_fit: Array, out: Array) -> None:
+    """Plans (P, 8, 3) of the box centre in the ego frame -> tracked states of the rear axle in the world."""
+    per_point = STEPS // plans.shape[1]
+    to_centre = vehicle[1]
+    cos, sin = np.cos(start[HEADING]), np.sin(start[HEADING])
+    poses = np.empty((_N, 3))
+    for p in range(plans.shape[0]):
+        x, y, heading = start[RX], start[RY], start[HEADING]
+        poses[0, 0], poses[0, 1], poses[0, 2] = x, y, heading
+        for k in range(plans.shape[1]):
+            yaw = plans[p, k, 2]
+            rear_x = plans[p, k, 0] + to_centre * (1.0 - np.cos(yaw))
+            rear_y = plans[p, k, 1] - to_centre * np.sin(yaw)
+            next_x = start[RX] + rear_x * cos - rear_y * sin
+            next_y = start[RY] + rear_x * sin + rear_y * cos
+            turn = start[HEADING] + yaw - heading
+            turn = np.arctan2(np.sin(turn), np.cos(turn))
+            for i in range(1, per_point + 1):
+                share = i / per_point
+                row = k * per_point + i
+                poses[row, 0] = x + share * (next_x - x)
+                poses[row, 1] = y + share * (next_y - y)
+                poses[row, 2] = heading + share * turn
+            x, y, heading = next_x, next_y, heading + turn
+        track(poses, start, vehicle[0], speed_fit, out[p])
+
+
+def plan_poses(plans: ArrayLike, vehicle: VehicleParams) -> Array:
+    """Plans with headings.
+
+    Args:
+        plans: (P, 8, 2) or (P, 8, 3) box centre, ego frame.
+        vehicle: Where its rear axle is: without headings it trails behind the centre.
+
+    Returns:
+        (P, 8, 3) x, y, heading.
+    """
+    given = np.array(plans, np.float64, order="C")
+    if given.ndim != 3 or given.shape[1] != PLAN_POINTS or given.shape[2] not in (2, 3):
+        raise ValueError(f"plans are {given.shape}, not (P, {PLAN_POINTS}, 2 or 3)")
+    if given.shape[2] == 3:
+        return given
+    out = np.empty((len(given), PLAN_POINTS, 3))
+    for one, poses in zip(given, out, strict=True):
+        trailing_headings(one, vehicle.rear_to_centre_m, poses)
+    return out
+
+
+def track_plans(scene: Scene, plans: ArrayLike) -> Array:
+    """The motion that is scored.
+
+    Args:
+        scene: Its ego is the start.
+        plans: (P, 8, 2) or (P, 8, 3), metres and radians, box centre, ego frame, 0.5 s apart.
+
+    Returns:
+        (P, 41, 7) every 0.1 s: x, y, heading of the rear axle (world), speed, accel, steer, yaw rate.
+    """
+    ego, vehicle = scene.ego, scene.vehicle
+    poses = plan_poses(plans, vehicle)
+    back = vehicle.rear_to_centre_m
+    start = np.array(
+        [
+            ego.x_m - back * np.cos(ego.yaw_rad),
+            ego.y_m - back * np.sin(ego.yaw_rad),
+            ego.yaw_rad,
+            ego.speed_mps,
+            ego.accel_mps2,
+            ego.steer_rad,
+            ego.yaw_rate_radps,
+        ]
+    )
+    out = np.empty((len(poses), _N, 7))
+    _track_all(poses, start, vehicle.packed(), SPEED_FIT, out)
+    return out
+
+
+def score_tracks(scene: Scene, tracks: ArrayLike) -> PdmsScores:
+    """Score tracked motions (P, 41, 7) as `track_plans` returns them."""
+    given = np.array(tracks, np.float64, order="C")
+    area = scene.area
+    out = np.empty((len(given), 5))
+    _metrics(
+        given,
+        _frames(scene),
+        np.array(scene.agent_size_m, np.float64, order="C").reshape(-1, 2),
+        np.array(scene.agent_kind, np.int8),
+        np.array(scene.centerline_m, np.float64, order="C"),
+        area.points_m,
+        area.starts,
+        area.runs,
+        area.kinds,
+        area.bounds_m,
+        area.run_bounds_m,
+        scene.vehicle.packed(),
+        _PARABOLA,
+        _YAW_RATE,
+        _YAW_ACCEL,
+        out,
+    )
+    nc, dac, ttc, comfort, progress = np.ascontiguousarray(out.T)
+    multiplier = nc * dac
+    gained = progress * multiplier
+    most = np.maximum(gained, scene.reference_progress_m * scene.reference_multiplier)
+    far = most > MIN_PROGRESS_M
+    ep = np.where(far, gained / np.where(far, most, 1.0), multiplier > 0.0)
+    pdms = multiplier * (5.0 * ep + 5.0 * ttc + 2.0 * comfort) / 12.0
+    return PdmsScores(nc, dac, ep, ttc, comfort, pdms, progress)
+
+
+def score_plans(scene: Scene, plans: ArrayLike) -> PdmsScores:
+    """Track and score plans.
+
+    Args:
+        scene: What they are scored against.
+        plans: (P, 8, 2) or (P, 8, 3), box centre, ego frame, 0.5 s apart.
+
+    Returns:
+        One score per plan. EP is relative to the scene's reference, never to the other plans.
+    """
+    return score_tracks(scene, track_plans(scene, plans))
+
+
+def min_ttc(scene: Scene, plans: ArrayLike, start_s: float = 0.0, horizon_s: float = 4.0) -> Array:
+    """Smallest constant-velocity time to collision along each tracked plan.
+
+    Args:
+        scene: Agents are where they were recorded, with their recorded velocities.
+        plans: (P, 8, 2) or (P, 8, 3), box centre, ego frame.
+        start_s: Steps before this time do not count.
+        horizon_s: Later meetings are none.
+
+    Returns:
+        (P,) seconds, inf for none.
+    """
+    tracks = track_plans(scene, plans)
+    frames = _frames(scene)[:, :_N]
+    agents = np.stack(
+        (
+            frames[..., 0],
+            frames[..., 1],
+            np.arctan2(frames[..., 3], frames[..., 2]),
+            frames[..., 4],
+            frames[..., 5],
+        ),
+        -1,
+    )
+    first = round(start_s / STEP_S)
+    out = np.full(len(tracks), np.inf)
+    for i, states in enumerate(tracks):
+        centre = _centres(states, scene.vehicle)
+        ego = np.column_stack((centre, states[:, SPEED]))
+        out[i] = ttc_along(ego[first:], agents[:, first:], scene.agent_size_m, horizon_s, scene.vehicle).min()
+    return out
+
+
+def tracked_waypoints(scene: Scene, tracks: ArrayLike) -> Float:
+    """The plan that a tracked motion amounts to.
+
+    Args:
+        scene: Its ego's frame is the plan's.
+        tracks: (P, 41, 7).
+
+    Returns:
+        (P, 8, 3) float32, box centre, ego frame: metres, radians.
+    """
+    every = round(PLAN_STEP_S / STEP_S)
+    states = np.asarray(tracks, np.float64)[:, every::every]
+    centre = _centres(states, scene.vehicle)
+    ego = scene.ego
+    cos, sin = np.cos(ego.yaw_rad), np.sin(ego.yaw_rad)
+    dx, dy = centre[..., 0] - ego.x_m, centre[..., 1] - ego.y_m
+    turn = centre[..., 2] - ego.yaw_rad
+    turn = np.arctan2(np.sin(turn), np.cos(turn))
+    return np.stack((dx * cos + dy * sin, dy * cos - dx * sin, turn), -1).astype(np.float32)
+
+
+def _frames(scene: Scene) -> Array:
+    agents = np.array(scene.agents, np.float64, order="C")
+    if agents.size == 0:
+        return np.empty((0, FRAMES, 6))
+    out = np.empty((len(agents), FRAMES, 6))
+    agent_frames(np.array(scene.agents_t_s, np.float64), agents, out)
+    return out
+
+
+def _centres(states: Array, vehicle: VehicleParams) -> Array:
+    heading = states[..., HEADING]
+    x = states[..., RX] + vehicle.rear_to_centre_m * np.cos(heading)
+    y = states[..., RY] + vehicle.rear_to_centre_m * np.sin(heading)
+    return np.stack((x, y, heading), -1)
