@@ -94,6 +94,23 @@ class _Route:
     lanes: LaneLines
 
 
+@dataclass(frozen=True, slots=True)
+class ExpertView:
+    """What the last plan was based on, for those who judge other plans by it.
+
+    Attributes:
+        frame: The route.
+        room_m: (2, M) road to the left and right of the line at `frame.s_m`.
+        agents: Expected motion of the agents reckoned with.
+        path: The lateral path that was chosen.
+    """
+
+    frame: RouteFrame
+    room_m: Array
+    agents: Forecast
+    path: LateralPath
+
+
 class Expert:
     """Plans for one episode after another; forgets when the route changes or time goes back.
 
@@ -137,6 +154,7 @@ class Expert:
         path, stop_at_m, block = self._manoeuvre(route, agents, s_m, d_m, ego, cruise_mps)
         profile = self._profile(route, path, agents, s_m, ego, cruise_mps, stop_at_m)
         self._path, self._tick = path, moment.tick
+        self._view = ExpertView(frame, route.room_m, agents, path)
         self._yielded = frozenset(agents.ids[n] for n in profile.yielding)
         risk_s, risk_index = _keep_speed_risk(agents, s_m, ego.speed_mps)
         critical = self._critical(agents, profile, block, path, risk_index)
@@ -150,7 +168,14 @@ class Expert:
             counterfactual_risk_s=risk_s,
         )
 
+    @property
+    def view(self) -> ExpertView:
+        """What the last plan was based on; there must have been one."""
+        assert self._view is not None
+        return self._view
+
     def _forget(self) -> None:
+        self._view: ExpertView | None = None
         self._memory = Memory()
         self._path = KEEP_LANE
         self._yielded: frozenset[int] = frozenset()

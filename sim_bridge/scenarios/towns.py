@@ -73,7 +73,7 @@ CURVES = (
     Stretch("TownHighway", 5, -3, 20.0, 1700.0, HIGHWAY_MPS),
 )
 CROSSWALKS: tuple[tuple[Stretch, float], ...] = tuple(
-    [(s, 130.0) for s in (*_both(_WIDE), *_both(replace(_WIDE, lane_id=-1)))] + [(s, 193.0) for s in _both(_NARROW)]
+    [(s, 130.0) for s in _both(_WIDE)] + [(s, 193.0) for s in _both(_NARROW)]
 )
 MERGE = Stretch("TownHighway", 3, -4, 0.0, 100.0, HIGHWAY_MPS)  # lane -4 ends 160 m on
 

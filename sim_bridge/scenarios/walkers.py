@@ -28,13 +28,13 @@ def dynamic_object_crossing(case: Case) -> ScriptedScenario:
     stretch = draw.pick((*WIDE_OUTER, *NARROW))
     before_m = draw.uniform("before_m", 32.0, 42.0)
     from_left = stretch in NARROW and draw.flag("from_left", 0.35)
-    side_m = draw.uniform("side_m", 3.3, 4.6) + (3.0 if from_left else 0.0)
     place_m = stretch.run_up_m + before_m
     trigger = _meeting(draw, place_m, 2.5, 3.0)
+    speed_mps = draw.uniform("speed_mps", 1.25, 1.6) + (0.9 if from_left else 0.0)
+    side_m = speed_mps * (trigger.within_s + draw.uniform("offset_s", 0.05, 0.35))
     bystander = draw.flag("bystander", 0.4)
     bystander_at = draw.uniform("bystander_m", 8.0, 26.0)
     along = draw.flag("decoy_strolls", 0.5)
-    speed_mps = side_m / (trigger.within_s + draw.uniform("offset_s", 0.05, 0.35))
 
     def parts(ground: Ground) -> Iterable[Part]:
         d_m = side_m if from_left else -side_m
@@ -58,11 +58,10 @@ def pedestrian_crossing(case: Case) -> ScriptedScenario:
     stretch, crosswalk_m = draw.pick(CROSSWALKS)
     before_m = draw.uniform("before_m", 32.0, 42.0)
     place_m = stretch.run_up_m + before_m
-    outer = 0.0 if abs(stretch.lane_id) > 1 or stretch in NARROW else -3.5
     count = 2 + draw.flag("three", 0.5)
     trigger = _meeting(draw, place_m, 2.5, 3.0)
-    side_m = draw.uniform("side_m", 2.9, 3.8) - outer
-    speed_mps = side_m / (trigger.within_s + draw.uniform("offset_s", 0.0, 0.3))
+    speed_mps = draw.uniform("speed_mps", 1.3, 1.6)
+    side_m = speed_mps * (trigger.within_s + draw.uniform("offset_s", 0.0, 0.3))
 
     def parts(ground: Ground) -> Iterable[Part]:
         for number in range(count):
@@ -84,26 +83,20 @@ def vehicle_turning_route_pedestrian(case: Case) -> ScriptedScenario:
     arm = draw.pick(tuple(a for a in ARMS if turn in a.turns))
     before_m = draw.uniform("before_m", 10.0, 16.0)
     place_m = CROSS_MPS * RUN_UP_S + before_m + arm.turns[turn] + CROSSWALK_FROM_MOUTH_M
-    from_left = draw.flag("from_left", 0.5)
-    # the road that is turned into: two lanes a side behind a narrow arm, one behind a wide one
-    wide_exit = abs(arm.lane_id) == 1 and arm.road_id in (3, 6)
-    inner = turn is Command.TURN_LEFT
-    right_m = 1.75 + 1.0 + (3.5 if wide_exit and inner else 0.0)
-    left_m = 1.75 + 1.0 + (7.0 if wide_exit else 3.5) + (3.5 if wide_exit and not inner else 0.0)
-    side_m = draw.uniform("pavement_m", 0.3, 1.0) + (left_m if from_left else right_m)
+    wide_exit = arm.road_id in (3, 6)  # a narrow arm leads into a road with two lanes a side
+    from_left = draw.flag("from_left", 0.5) and not wide_exit
+    kerb_m = 1.75 + 1.0  # a shoulder beside the lane
+    if from_left or (wide_exit and turn is Command.TURN_LEFT):
+        kerb_m += 3.5
+    side_m = kerb_m + draw.uniform("pavement_m", 0.5, 1.3)
     within_s = draw.uniform("within_s", 2.6, 3.1)
-    walk_s = within_s + draw.uniform("offset_s", 0.1, 0.4)
-    speed_mps = min(side_m / walk_s, 2.3)
-    start_m = min(side_m, speed_mps * walk_s)  # a far pavement: already on the way, at the edge of the ego's half
+    speed_mps = side_m / (within_s + draw.uniform("offset_s", 0.1, 0.4))
 
     def parts(ground: Ground) -> Iterable[Part]:
-        d_m = start_m if from_left else -start_m
+        d_m = side_m if from_left else -side_m
         pose = ground.pose(place_m, d_m, -math.copysign(0.5 * math.pi, d_m))
         go = None if case.decoy else Arrival(place_m, within_s)
-        if case.decoy:
-            edge_m = side_m if from_left else -side_m
-            pose = ground.pose(place_m, edge_m, -math.copysign(0.5 * math.pi, d_m))
-        script = Crossing(pose[2], speed_mps, start_m + 5.0, go)
+        script = Crossing(pose[2], speed_mps, side_m + 5.0, go)
         yield Part("crossing_walker", draw.walker(), pose, script, critical=True)
 
     route = arm.route(turn, before_m, CROSSWALK_FROM_MOUTH_M + 16.0)
@@ -117,9 +110,9 @@ def parking_crossing_pedestrian(case: Case) -> ScriptedScenario:
     stretch = draw.pick((*WIDE_OUTER, *NARROW))
     before_m = draw.uniform("before_m", 32.0, 42.0)
     place_m = stretch.run_up_m + before_m
-    side_m = draw.uniform("side_m", 3.6, 4.4)
     trigger = _meeting(draw, place_m, 2.6, 3.0)
-    speed_mps = side_m / (trigger.within_s + draw.uniform("offset_s", 0.05, 0.35))
+    speed_mps = draw.uniform("speed_mps", 1.25, 1.5)
+    side_m = speed_mps * (trigger.within_s + draw.uniform("offset_s", 0.05, 0.35))
     gap_m = draw.uniform("gap_m", 3.2, 4.5)
 
     def parts(ground: Ground) -> Iterable[Part]:
