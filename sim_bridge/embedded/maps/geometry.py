@@ -1,7 +1,7 @@
 """Plan-view paths of lines and arcs, and roads with strips of lanes beside them; only for making maps.
 
-OpenDRIVE's frame: right-handed, metres, radians. No spirals at all: the client library turns a spiral of equal
-curvatures into NaN positions.
+OpenDRIVE's frame: right-handed, metres, radians. No spirals at all: the client library turns a spiral of
+equal curvatures into NaN positions.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Camera pictures of the embedded world: a z-buffer rasteriser in numba with colour, depth, actor id and class in one pass.
+"""Camera pictures of the embedded world from a z-buffer rasteriser: colour, depth, ids and classes at once.
 
-Everything here lives in CARLA's frame: left-handed, x forward, y right, z up, metres; angles in radians, pitch
-positive nose up, yaw positive clockwise seen from above.
+Everything here lives in CARLA's frame: left-handed, x forward, y right, z up, metres; angles in radians,
+pitch positive nose up, yaw positive clockwise seen from above.
 """
 
 from __future__ import annotations

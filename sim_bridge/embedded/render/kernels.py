@@ -1,10 +1,11 @@
 """The rasteriser: convex planar quads into an inverse-depth buffer and a face-number buffer.
 
-Shading comes later (`shading.py`), once per pixel. Camera space: x forward, y right, z up. On a plane n.p = d the
-inverse depth is linear in the picture, 1/x = (n_x + n_y*ry + n_z*rz) / d with the ray (1, ry, rz), so depth is
-perspective-correct without interpolating anything between corners.
+Shading comes later (`shading.py`), once per pixel. Camera space: x forward, y right, z up. On a plane n.p = d
+the inverse depth is linear in the picture, 1/x = (n_x + n_y*ry + n_z*rz) / d with the ray (1, ry, rz), so
+depth is perspective-correct without interpolating anything between corners.
 """
 
+# mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
 import numpy as np
@@ -15,13 +16,13 @@ LAYER_BIAS = 2.5e-4  # relative gain of the inverse depth per layer
 MAX_CORNERS = 8
 
 _F = (
-    "int64(float64[:,::1], float64[:,::1], float64[:,::1], float64[::1], float64[::1], float64, float64, float64, "
-    "float64, int32, float32[:,::1], int32[:,::1])"
+    "int64(float64[:,::1], float64[:,::1], float64[:,::1], float64[::1], float64[::1], float64, float64, "
+    "float64, float64, int32, float32[:,::1], int32[:,::1])"
 )
 
 
 @njit(_F, cache=True, nogil=True, error_model="numpy")
-def draw_face(p, q, uv, left, right, focal, cx, cy, bias, number, inverse_depth, face):  # type: ignore[no-untyped-def]
+def draw_face(p, q, uv, left, right, focal, cx, cy, bias, number, inverse_depth, face):
     """Draws one quad given in camera space.
 
     Args:
@@ -116,15 +117,15 @@ def draw_face(p, q, uv, left, right, focal, cx, cy, bias, number, inverse_depth,
 
 
 _STATIC = (
-    "int64(float64[::1], float64[:,::1], float64, float64, float64, float32[:,:,::1], uint8[::1], float32[::1], "
-    "int64[::1], float64[:,::1], float64, float32[:,::1], int32[:,::1])"
+    "int64(float64[::1], float64[:,::1], float64, float64, float64, float32[:,:,::1], uint8[::1], "
+    "float32[::1], int64[::1], float64[:,::1], float64, float32[:,::1], int32[:,::1])"
 )
 
 
 @njit(_STATIC, cache=True, nogil=True, error_model="numpy")
 def draw_static(
     eye, axes, focal, cx, cy, corners, layer, reach, cell_start, cell_ball, far, inverse_depth, face
-):  # type: ignore[no-untyped-def]
+):
     """Draws the map's faces, cell by cell; cells outside the view are skipped.
 
     Args:
@@ -175,17 +176,36 @@ def draw_static(
 
 
 _ACTORS = (
-    "int64(float64[::1], float64[:,::1], float64, float64, float64, float32[:,:,::1], uint8[::1], float32[::1], "
-    "int64[::1], int64[::1], int64[::1], float64[:,::1], float64[:,::1], int64, float64, float64, int32[::1], int32[::1], "
-    "float64[:,::1], float32[:,::1], int32[:,::1])"
+    "int64(float64[::1], float64[:,::1], float64, float64, float64, float32[:,:,::1], uint8[::1], "
+    "float32[::1], int64[::1], int64[::1], int64[::1], float64[:,::1], float64[:,::1], int64, float64, "
+    "float64, int32[::1], int32[::1], float64[:,::1], float32[:,::1], int32[:,::1])"
 )
 
 
 @njit(_ACTORS, cache=True, nogil=True, error_model="numpy")
-def draw_actors(  # type: ignore[no-untyped-def]
-    eye, axes, focal, cx, cy, corners, layer, reach, start, near_model, far_model, xyzyaw, extents, first, far, coarse,
-    row_of, model_face, normal, inverse_depth, face,
-):  # fmt: skip
+def draw_actors(
+    eye,
+    axes,
+    focal,
+    cx,
+    cy,
+    corners,
+    layer,
+    reach,
+    start,
+    near_model,
+    far_model,
+    xyzyaw,
+    extents,
+    first,
+    far,
+    coarse,
+    row_of,
+    model_face,
+    normal,
+    inverse_depth,
+    face,
+):
     """Draws actors and traffic lights.
 
     Args:

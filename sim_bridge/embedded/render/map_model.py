@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import carla
 import numpy as np
@@ -45,7 +46,7 @@ class MapModel:
         change = np.flatnonzero(np.any(np.diff(cell, axis=0) != 0, axis=1)) + 1
         start = np.concatenate([[0], change, [len(cell)]]).astype(np.int64)
         balls = np.empty((len(start) - 1, 4))
-        for k, (a, b) in enumerate(zip(start[:-1], start[1:], strict=True)):
+        for k, (a, b) in enumerate(pairwise(start)):
             points = faces.corners[a:b].reshape(-1, 3).astype(np.float64)
             centre = (points.min(axis=0) + points.max(axis=0)) / 2
             balls[k, :3] = centre

@@ -110,7 +110,7 @@ def box() -> Mesh:
 
 
 def traffic_light(state: LightState) -> Mesh:
-    """A pole with one head at eye height and one on an arm over the lane; x is the travel direction of the traffic."""
+    """A pole with a head at eye height and one over the lane; x is the travel direction of its traffic."""
     mesh, tag = Mesh(), Tag.TRAFFIC_LIGHT
     steel = (74, 78, 82)
     mesh.box((-0.09, 0.09, -0.09, 0.09, 0.0, 5.0), steel, Tag.POLE)

@@ -79,29 +79,97 @@ class Renderer:
         batch = self._join(actors, lights, exclude_id)
         book = self._book
         emitted = draw_actors(
-            eye, axes, focal, cx, cy, book.faces.corners, book.faces.layer, book.faces.reach_m, book.start,
-            batch.near, batch.far, batch.xyzyaw, batch.extents, first, VIEW_M, FAR_M,
-            self._row_of, self._model_face, self._normal, inverse_depth, face,
-        )  # fmt: skip
+            eye,
+            axes,
+            focal,
+            cx,
+            cy,
+            book.faces.corners,
+            book.faces.layer,
+            book.faces.reach_m,
+            book.start,
+            batch.near,
+            batch.far,
+            batch.xyzyaw,
+            batch.extents,
+            first,
+            VIEW_M,
+            FAR_M,
+            self._row_of,
+            self._model_face,
+            self._normal,
+            inverse_depth,
+            face,
+        )
         static = self._map
         draw_static(
-            eye, axes, focal, cx, cy, static.faces.corners, static.faces.layer, static.faces.reach_m,
-            static.cell_start, static.cell_ball, VIEW_M, inverse_depth, face,
-        )  # fmt: skip
+            eye,
+            axes,
+            focal,
+            cx,
+            cy,
+            static.faces.corners,
+            static.faces.layer,
+            static.faces.reach_m,
+            static.cell_start,
+            static.cell_ball,
+            VIEW_M,
+            inverse_depth,
+            face,
+        )
         colour_actors(
-            emitted, self._row_of, self._model_face, self._normal, book.faces.rgb, book.faces.material, book.faces.tag,
-            book.faces.layer, book.faces.slot, batch.ids, batch.colours, batch.brake, batch.indicators, tables.night,
-            self._rgb[first:], self._material[first:], self._tag[first:], self._layer[first:], self._owner[first:],
-        )  # fmt: skip
+            emitted,
+            self._row_of,
+            self._model_face,
+            self._normal,
+            book.faces.rgb,
+            book.faces.material,
+            book.faces.tag,
+            book.faces.layer,
+            book.faces.slot,
+            batch.ids,
+            batch.colours,
+            batch.brake,
+            batch.indicators,
+            tables.night,
+            self._rgb[first:],
+            self._material[first:],
+            self._tag[first:],
+            self._layer[first:],
+            self._owner[first:],
+        )
         bgra = np.empty((height_px, width_px, 4), np.uint8)
         depth = np.empty((height_px, width_px), np.float32)
         instance = np.empty((height_px, width_px), np.uint32)
         semantic = np.empty((height_px, width_px), np.uint8)
         shade_pixels(
-            eye, axes, focal, cx, cy, static.ground_z, step, inverse_depth, face, self._rgb, self._material, self._tag,
-            self._layer, self._owner, tables.ambient, tables.glow, tables.head, tables.transmission, tables.fog,
-            tables.sky, tables.grass, noise_tile(), bgra, depth, instance, semantic,
-        )  # fmt: skip
+            eye,
+            axes,
+            focal,
+            cx,
+            cy,
+            static.ground_z,
+            step,
+            inverse_depth,
+            face,
+            self._rgb,
+            self._material,
+            self._tag,
+            self._layer,
+            self._owner,
+            tables.ambient,
+            tables.glow,
+            tables.head,
+            tables.transmission,
+            tables.fog,
+            tables.sky,
+            tables.grass,
+            noise_tile(),
+            bgra,
+            depth,
+            instance,
+            semantic,
+        )
         if tables.rain > 0.0:
             seed = int(abs(eye[0]) * 8191 + abs(eye[1]) * 131071 + abs(camera_pose[4]) * 524287)
             rain_streaks(bgra, seed, tables.rain, 90.0 if tables.night else 215.0)

@@ -1,7 +1,7 @@
 """Road surfaces, kerbs, markings and crosswalks baked from `carla.Map`.
 
-Ids, types and lengths come from the OpenDRIVE text; positions, widths and markings from `carla.Map`, which is asked
-lane by lane with `get_waypoint_xodr` (the calls that walk to a lane's end crash the client library).
+Ids, types and lengths come from the OpenDRIVE text; positions, widths and markings from `carla.Map`, which is
+asked lane by lane with `get_waypoint_xodr` (the calls that walk to a lane's end crash the client library).
 """
 
 from __future__ import annotations

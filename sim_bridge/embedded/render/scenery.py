@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,14 @@ from .mesh import Colour, Material, Mesh
 from .roads import Edge, RoadShape
 
 _WALLS: tuple[Colour, ...] = (
-    (176, 108, 86), (206, 190, 160), (150, 152, 156), (122, 136, 152), (190, 150, 112), (216, 210, 198), (140, 92, 80),
-)  # fmt: skip
+    (176, 108, 86),
+    (206, 190, 160),
+    (150, 152, 156),
+    (122, 136, 152),
+    (190, 150, 112),
+    (216, 210, 198),
+    (140, 92, 80),
+)
 _CROWNS: tuple[Colour, ...] = ((58, 96, 44), (72, 112, 50), (50, 84, 52), (88, 116, 58))
 _PANE: Colour = (70, 84, 100)
 _LIT: Colour = (255, 214, 140)
@@ -35,7 +42,7 @@ def bake_scenery(shape: RoadShape, name: str, mesh: Mesh) -> None:
 
 
 def _free(x: float, y: float, radius: float, lanes: cKDTree, taken: list[tuple[float, float, float]]) -> bool:
-    """Whether a disc keeps 3 m from the lanes' middles beyond their half width, and off what stands already."""
+    """Whether a disc keeps 3.2 m from the middles of all lanes, and off what stands already."""
     if lanes.query((x, y))[0] < radius + 3.2:
         return False
     return all((x - a) ** 2 + (y - b) ** 2 > (radius + r) ** 2 for a, b, r in taken)
@@ -92,11 +99,12 @@ def _line_highway(
     mesh: Mesh,
 ) -> None:
     places = _walk(edge, 4.0)
-    for (a, out_a), (b, out_b) in zip(places[:-1], places[1:], strict=True):
+    low, high = np.array([0.0, 0.0, 0.42]), np.array([0.0, 0.0, 0.78])
+    for (a, out_a), (b, out_b) in pairwise(places):
         p, q = a + 0.5 * out_a, b + 0.5 * out_b
         if lanes.query(p[:2])[0] < 1.6 or lanes.query(q[:2])[0] < 1.6:
             continue
-        rail = np.stack([p + (0, 0, 0.42), q + (0, 0, 0.42), q + (0, 0, 0.78), p + (0, 0, 0.78)])
+        rail = np.stack([p + low, q + low, q + high, p + high])
         mesh.quads(np.stack([rail, rail[::-1]]), (158, 162, 166), Tag.GUARD_RAIL, reach_m=160)
         mesh.box(
             (-0.06, 0.06, -0.06, 0.06, 0, 0.7),
@@ -116,17 +124,23 @@ def _line_highway(
 
 
 def _building(
-    pose: tuple[float, float, float], z: float, half_depth: float, half_front: float, height: float, wall: Colour,
-    style: float, mesh: Mesh,
-) -> None:  # fmt: skip
+    pose: tuple[float, float, float],
+    z: float,
+    half_depth: float,
+    half_front: float,
+    height: float,
+    wall: Colour,
+    style: float,
+    mesh: Mesh,
+) -> None:
     """A block with windows: separate ones towards the road (local -x), bands on the other sides."""
     bounds = (-half_depth, half_depth, -half_front, half_front)
     mesh.box((*bounds, z - 0.2, z + height), wall, Tag.BUILDING, pose=pose, lid=False)
     roof = (wall[0] * 2 // 3, wall[1] * 2 // 3, wall[2] * 2 // 3)
     if style < 0.45:
         ridge = (-half_depth * 0.25, half_depth * 0.25, -half_front, half_front, z + height + 2.2)
-        low = (*bounds, z + height)
-        mesh.hexahedron(low, ridge, (132, 62, 48), Tag.BUILDING, pose=pose)
+        eaves = (*bounds, z + height)
+        mesh.hexahedron(eaves, ridge, (132, 62, 48), Tag.BUILDING, pose=pose)
     else:
         wide = (-half_depth - 0.15, half_depth + 0.15, -half_front - 0.15, half_front + 0.15)
         mesh.box((*wide, z + height - 0.4, z + height + 0.35), roof, Tag.BUILDING, pose=pose)
@@ -142,15 +156,15 @@ def _building(
     )
     count = max(2, int(2 * half_front / 2.8))
     pitch = 2 * half_front / count
-    for floor in range(int(height / 3.2)):
-        low, high = z + 3.2 * floor + 1.0, z + 3.2 * floor + 2.4
-        sides = (-half_depth * 0.8, half_depth * 0.8, -half_front - 0.02, half_front + 0.02, low, high)
-        mesh.box(sides, _PANE, Tag.BUILDING, pose=pose, layer=1, sides=(1, 3), lid=False, reach_m=110)
+    for storey in range(int(height / 3.2)):
+        low, high = z + 3.2 * storey + 1.0, z + 3.2 * storey + 2.4
+        band = (-half_depth * 0.8, half_depth * 0.8, -half_front - 0.02, half_front + 0.02, low, high)
+        mesh.box(band, _PANE, Tag.BUILDING, pose=pose, layer=1, sides=(1, 3), lid=False, reach_m=110)
         for k in range(count):
             y = -half_front + (k + 0.5) * pitch
-            if floor == 0 and abs(y) < 1.3:
+            if storey == 0 and abs(y) < 1.3:
                 continue
-            lit = (k * 7 + floor * 5 + int(style * 100)) % 3 == 0
+            lit = (k * 7 + storey * 5 + int(style * 100)) % 3 == 0
             bounds6 = (-half_depth - 0.02, half_depth, y - 0.32 * pitch, y + 0.32 * pitch, low, high)
             mesh.box(
                 bounds6,

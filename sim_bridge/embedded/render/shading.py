@@ -1,5 +1,6 @@
-"""Once per pixel: colour from the face number, light and fog from tables, box filter, actor ids and classes."""
+"""Once per pixel: colour from the face number, light and fog from tables, box filter, ids and classes."""
 
+# mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
 import numpy as np
@@ -28,16 +29,34 @@ _LEFT, _RIGHT, _HEAD, _SHADOW = (
 )
 
 _COLOUR = (
-    "void(int64, int32[::1], int32[::1], float64[:,::1], uint8[:,::1], uint8[::1], uint8[::1], uint8[::1], uint8[::1], "
-    "uint32[::1], uint8[:,::1], uint8[::1], int8[::1], boolean, uint8[:,::1], uint8[::1], uint8[::1], uint8[::1], uint32[::1])"
+    "void(int64, int32[::1], int32[::1], float64[:,::1], uint8[:,::1], uint8[::1], uint8[::1], uint8[::1], "
+    "uint8[::1], uint32[::1], uint8[:,::1], uint8[::1], int8[::1], boolean, uint8[:,::1], uint8[::1], "
+    "uint8[::1], uint8[::1], uint32[::1])"
 )
 
 
 @njit(_COLOUR, cache=True, nogil=True)
-def colour_actors(  # type: ignore[no-untyped-def]
-    count, row_of, model_face, normal, model_rgb, model_material, model_tag, model_layer, model_slot,
-    ids, colours, brake, indicator, night, rgb, material, tag, layer, owner,
-):  # fmt: skip
+def colour_actors(
+    count,
+    row_of,
+    model_face,
+    normal,
+    model_rgb,
+    model_material,
+    model_tag,
+    model_layer,
+    model_slot,
+    ids,
+    colours,
+    brake,
+    indicator,
+    night,
+    rgb,
+    material,
+    tag,
+    layer,
+    owner,
+):
     """Fills the look of emitted actor faces.
 
     Args:
@@ -66,10 +85,10 @@ def colour_actors(  # type: ignore[no-untyped-def]
         slot = model_slot[n]
         red, green, blue = float(model_rgb[n, 0]), float(model_rgb[n, 1]), float(model_rgb[n, 2])
         lit = False
-        if slot == _PAINT or slot == _PAINT_DARK:
+        if slot in (_PAINT, _PAINT_DARK):
             scale = 1.0 if slot == _PAINT else 0.5
             red, green, blue = colours[row, 0] * scale, colours[row, 1] * scale, colours[row, 2] * scale
-        elif (slot == _BRAKE or slot == _TAIL) and brake[row] != 0:
+        elif slot in (_BRAKE, _TAIL) and brake[row] != 0:
             red, green, blue, lit = 255.0, 24.0, 16.0, True
         elif (slot == _LEFT and (indicator[row] == -1 or indicator[row] == 2)) or (
             slot == _RIGHT and indicator[row] >= 1
@@ -82,7 +101,7 @@ def colour_actors(  # type: ignore[no-untyped-def]
         what = model_material[n]
         if what == _LAMP and slot != 0 and not lit:
             what = 0
-        if not (what == _LAMP):
+        if what != _LAMP:
             sun = 0.36 * normal[i, 0] - 0.48 * normal[i, 1] + 0.80 * normal[i, 2]
             factor = 0.60 + 0.14 * normal[i, 2] + 0.325 * max(sun, 0.0)
             red, green, blue = red * factor, green * factor, blue * factor
@@ -96,22 +115,46 @@ def colour_actors(  # type: ignore[no-untyped-def]
 
 
 _SHADE = (
-    "void(float64[::1], float64[:,::1], float64, float64, float64, float64, int64, float32[:,::1], int32[:,::1], "
-    "uint8[:,::1], uint8[::1], uint8[::1], uint8[::1], uint32[::1], "
+    "void(float64[::1], float64[:,::1], float64, float64, float64, float64, int64, float32[:,::1], "
+    "int32[:,::1], uint8[:,::1], uint8[::1], uint8[::1], uint8[::1], uint32[::1], "
     "float32[:,::1], float32[::1], float32[::1], float32[::1], float32[:,::1], float32[:,::1], float32[::1], "
     "float32[:,::1], uint8[:,:,::1], float32[:,::1], uint32[:,::1], uint8[:,::1])"
 )
 
 
 @njit(_SHADE, cache=True, nogil=True, error_model="numpy")
-def shade_pixels(  # type: ignore[no-untyped-def]
-    eye, axes, focal, cx, cy, ground_z, step, inverse_depth, face, rgb, material, tag, layer, owner,
-    ambient, glow, head, transmission, fog, sky, grass, noise, bgra, depth_out, instance, semantic,
-):  # fmt: skip
+def shade_pixels(
+    eye,
+    axes,
+    focal,
+    cx,
+    cy,
+    ground_z,
+    step,
+    inverse_depth,
+    face,
+    rgb,
+    material,
+    tag,
+    layer,
+    owner,
+    ambient,
+    glow,
+    head,
+    transmission,
+    fog,
+    sky,
+    grass,
+    noise,
+    bgra,
+    depth_out,
+    instance,
+    semantic,
+):
     """Turns face numbers into the four output pictures, averaging colours over step x step samples.
 
-    Id, class and depth of a pixel are those of one sample: that of the actor with most samples of the pixel (the
-    nearest one on a tie), so that they fit the colour.
+    Id, class and depth of a pixel are those of one sample: that of the actor with most samples of the pixel
+    (the nearest one on a tie), so that they fit the colour.
 
     Args:
         eye: (3,) camera position.
@@ -183,7 +226,7 @@ def shade_pixels(  # type: ignore[no-untyped-def]
                         bias = one + np.float32(layer[number]) * np.float32(LAYER_BIAS)
                         what, who, kind = material[number], owner[number], tag[number]
                         floor = glow[what]
-                        rough = what == _ASPHALT or what == _PAVING or what == _MARK
+                        rough = what in (_ASPHALT, _PAVING, _MARK)
                         wobble = np.float32(9.0) if rough else zero
                         if what == _WINDOW:
                             red, green = (
@@ -260,7 +303,7 @@ _RAIN = "void(uint8[:,:,::1], int64, float64, float64)"
 
 
 @njit(_RAIN, cache=True, nogil=True)
-def rain_streaks(bgra, seed, amount, brightness):  # type: ignore[no-untyped-def]
+def rain_streaks(bgra, seed, amount, brightness):
     """Blends slanted streaks into a picture; their places follow from the seed alone.
 
     Args:

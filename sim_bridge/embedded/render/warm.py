@@ -17,7 +17,6 @@ def warm() -> int:
     Returns:
         Number of compiled kernels.
     """
-
     faces = Mesh().freeze()
     empty = MapModel("warm", faces, np.array([0, len(faces)], np.int64), np.zeros((1, 4)), 0.0)
     pose = (0.0, 0.0, 1.6, 0.0, 0.0, 0.0)

@@ -83,7 +83,7 @@ def light_tables(weather: WeatherLook) -> LightTables:
 
 @lru_cache(maxsize=1)
 def noise_tile() -> NDArray[np.float32]:
-    """A smooth repeating pattern (NOISE_SIZE, NOISE_SIZE) in -1 .. 1, from integer hashes: the same everywhere."""
+    """A smooth repeating pattern (NOISE_SIZE, NOISE_SIZE) in -1 .. 1 from integer hashes."""
     total = np.zeros((NOISE_SIZE, NOISE_SIZE))
     for octave, (cells, weight) in enumerate(((8, 0.5), (16, 0.3), (64, 0.35))):
         k = np.arange(cells * cells, dtype=np.uint64) + np.uint64(7919 * (octave + 1))

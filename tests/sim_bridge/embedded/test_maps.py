@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import carla
 import pytest
+
 from takeover.errors import UsageError
 from takeover.sim_bridge.embedded.maps import load_xodr, map_display_name, map_names
 from takeover.sim_bridge.embedded.maps.signals import read_signals
@@ -68,9 +70,7 @@ def test_lanes_end_only_by_tapering_and_meet_without_gaps(town) -> None:
                 break
             for other in following:
                 gap = here.transform.location.distance(other.transform.location)
-                assert gap <= 0.3, (
-                    f"{gap:.2f} m between road {road} lane {lane} and road {other.road_id} lane {other.lane_id}"
-                )
+                assert gap <= 0.3, f"{gap:.2f} m after road {road} lane {lane} (road {other.road_id})"
             here = following[0]
             if (here.road_id, here.lane_id) != (road, lane):
                 break
@@ -113,14 +113,14 @@ def test_lane_types_beside_the_road(town) -> None:
 
 
 def straights_and_bends(carla_map: carla.Map, road: int, lane: int, length: float) -> tuple[float, set[int]]:
-    """Longest straight, and the radii of bends (negative: to the left in CARLA's frame), of a road's reference."""
+    """Longest straight and the radii of bends (negative: to the left, in CARLA's frame) of a lane."""
     longest = run = 0.0
     radii = set()
     yaws = [
         carla_map.get_waypoint_xodr(road, lane, float(s)).transform.rotation.yaw
         for s in range(1, int(length))
     ]
-    for before, after in zip(yaws[:-1], yaws[1:], strict=True):
+    for before, after in pairwise(yaws):
         turn = math.radians((after - before + 180) % 360 - 180)
         run = run + 1 if abs(turn) < 1e-4 else 0.0
         longest = max(longest, run)

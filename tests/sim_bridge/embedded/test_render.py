@@ -5,6 +5,7 @@ import math
 import carla
 import numpy as np
 import pytest
+
 from takeover.sim_bridge.embedded.maps import load_xodr
 from takeover.sim_bridge.embedded.maps.signals import read_signals
 from takeover.sim_bridge.embedded.render import (
