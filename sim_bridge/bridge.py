@@ -16,12 +16,15 @@ import carla
 
 from ..errors import SimulatorError
 from ..vocabulary import TICK_S
+from . import convert
 
 LOG = logging.getLogger(__name__)
 
 LOAD_TIMEOUT_S = 60.0  # a real server takes long to load a town
 CLOSE_TIMEOUT_S = 1.0  # of the calls that tidy up after a fault
 ALIVE_S = 0.25  # a server in synchronous mode whose frame stands still for so long has lost its client
+CLEARANCES_M = (0.0, 0.3)  # a real server refuses what touches the road
+WALKER_ORIGIN_M = 0.93  # the origin of a walker is its middle
 ROLE_PREFIX = "takeover"  # of every role name that we give, the ego's "hero" apart
 EGO_ROLE = "hero"
 
@@ -208,6 +211,31 @@ class Bridge:
         if actor is not None:
             self._actors[actor.id] = actor
         return actor
+
+    def place(
+        self, blueprint: str, x_m: float, y_m: float, yaw_rad: float, z_m: float, role: str, **attributes: str
+    ) -> carla.Actor | None:
+        """Spawns an actor on the road, in the house frame.
+
+        Args:
+            blueprint: Blueprint id.
+            x_m: World.
+            y_m: World.
+            yaw_rad: World.
+            z_m: Height of the road.
+            role: Role name.
+            **attributes: Blueprint attributes.
+
+        Returns:
+            The actor; None when the place is taken.
+        """
+        base_m = z_m + (WALKER_ORIGIN_M if blueprint.startswith("walker.") else 0.0)
+        for clear_m in CLEARANCES_M:
+            where = convert.transform(x_m, y_m, yaw_rad, base_m + clear_m)
+            actor = self.spawn(blueprint, where, role=role, **attributes)
+            if actor is not None:
+                return actor
+        return None
 
     def destroy(self, actor_ids: Sequence[int]) -> None:
         """Destroys actors of ours, sensors before their parents."""

@@ -43,7 +43,6 @@ from .stage import Body, Stage, body_of
 EGO_BLUEPRINT = "vehicle.lincoln.mkz_2020"
 WARMUP_TICKS = 30  # 1.5 s: the frames and poses that a policy looks back on
 SETTLE_TICKS = 12  # within these the first camera set must have come
-SPAWN_HEIGHTS_M = (0.0, 0.3)  # a real server refuses a car that touches the road
 LIGHT_AHEAD_M = 40.0
 TTC_HORIZON_S = 4.0
 SLOW_MPS = 1.0  # below this the steering angle is taken from the command, above it from the yaw rate
@@ -189,15 +188,13 @@ class Drive:
 
     def _spawn_ego(self) -> carla.Actor:
         x_m, y_m, yaw_rad = self.route.pose_at(0.0)
-        for height_m in SPAWN_HEIGHTS_M:
-            where = convert.transform(x_m, y_m, yaw_rad, self.route.height_m + height_m)
-            ego = self._bridge.spawn(EGO_BLUEPRINT, where, role=EGO_ROLE)
-            if ego is not None:
-                return ego
-        raise SimulatorError(
-            f"no room for the ego at ({x_m:.1f}, {y_m:.1f}) of {self.map_name}",
-            fix="remove what stands there, or start a server of your own",
-        )
+        ego = self._bridge.place(EGO_BLUEPRINT, x_m, y_m, yaw_rad, self.route.height_m, EGO_ROLE)
+        if ego is None:
+            raise SimulatorError(
+                f"no room for the ego at ({x_m:.1f}, {y_m:.1f}) of {self.map_name}",
+                fix="remove what stands there, or start a server of your own",
+            )
+        return ego
 
     def _warm_up(self) -> Moment:
         """Drives along the route at the start speed until the frames and poses to look back on exist.

@@ -9,7 +9,7 @@ import carla
 from ..errors import SimulatorError
 from ..vocabulary import ActorKind, Agent, Control
 from . import convert
-from .bridge import Bridge
+from .bridge import ROLE_PREFIX, Bridge
 from .lights import RouteLight
 from .routes import Route
 
@@ -121,7 +121,7 @@ class Stage:
             y_m: World.
             yaw_rad: World.
             critical: The scenario is about this one.
-            z_m: Height of its origin above the road's zero. Walkers have their origin at their middle.
+            z_m: Height above the road.
             **attributes: Blueprint attributes, such as `color="200,30,30"`.
 
         Returns:
@@ -130,8 +130,8 @@ class Stage:
         Raises:
             SimulatorError: The place is taken.
         """
-        where = convert.transform(x_m, y_m, yaw_rad, z_m)
-        actor = self._bridge.spawn(blueprint, where, **attributes)
+        height_m = self.route.height_m + z_m
+        actor = self._bridge.place(blueprint, x_m, y_m, yaw_rad, height_m, ROLE_PREFIX, **attributes)
         if actor is None:
             raise SimulatorError(
                 f"no room for {name} ({blueprint}) at ({x_m:.1f}, {y_m:.1f})",
