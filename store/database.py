@@ -44,9 +44,9 @@ class _CorruptIndexError(Exception):
 
 @dataclass(slots=True)
 class RebuildReport:
-    """What a rebuild read. `damaged` maps a quarantined episode or journal file to what is wrong with it."""
+    """What a rebuild read: the episodes, the number of journal files, and damaged journal files by name."""
 
-    episodes: int = 0
+    ingest: IngestReport = field(default_factory=IngestReport)
     entries: int = 0
     damaged: dict[str, str] = field(default_factory=dict)
 
@@ -59,6 +59,7 @@ class Transaction:
     home: Path
     replacements: list[journal.Replacement] = field(default_factory=list)
     kinds: set[str] = field(default_factory=set)
+    made: IngestReport = field(default_factory=IngestReport)  # of an index that this transaction had to make
 
     def put(self, rows: Sequence[Row]) -> None:
         """Insert rows, each in the place of the one with its key."""
@@ -85,7 +86,11 @@ class Transaction:
 
     def ingest(self, paths: Sequence[Path]) -> IngestReport:
         """Copy sealed episodes into the index."""
-        return ingest(self.connection, self.home, paths)
+        report = ingest(self.connection, self.home, paths)
+        report.added += [name for name in report.known if name in self.made.added]
+        report.known = [name for name in report.known if name not in self.made.added]
+        report.damaged |= self.made.damaged
+        return report
 
     def query(self, sql: str, params: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Rows as the transaction sees them."""
@@ -266,15 +271,14 @@ class Store:
 
     @contextmanager
     def _open_transaction(self) -> Iterator[Transaction]:
-        if not self.database.exists():
-            self._create()
+        made = self._create().ingest if not self.database.exists() else IngestReport()
         with self._connect(_WRITER) as connection:
             if _pending(connection):
                 _migrate(connection)
                 connection.execute("CHECKPOINT")  # DuckDB's replay of schema changes has a history of bugs
             connection.execute("BEGIN")
             _catch_up(connection, self.home)
-            open_one = Transaction(connection, self.home)
+            open_one = Transaction(connection, self.home, made=made)
             yield open_one
             if open_one.replacements:
                 last = journal.entries(self.home)[-1:]
@@ -294,9 +298,7 @@ class Store:
         with self._connect(_WRITER, path=temporary) as connection:
             _migrate(connection)
             connection.execute("BEGIN")
-            added = ingest(connection, self.home, sealed(self.episodes))
-            report.episodes = len(added.added)
-            report.damaged = dict(added.damaged)
+            report.ingest = ingest(connection, self.home, sealed(self.episodes))
             for path in journal.entries(self.home):
                 try:
                     journal.apply_entry(connection, path)

@@ -78,7 +78,7 @@ def salvage(path: Path, *, end: str = "aborted") -> Path:
 
     Raises:
         StoreLockedError: it is still being recorded.
-        DamagedEpisodeError: not even the first record is there, or a tick does not follow the one before.
+        DamagedEpisodeError: not even the first record is there, or an earlier segment file is damaged.
     """
     descriptor = lock_leftover(path)
     try:
@@ -99,11 +99,14 @@ def _seal_truncated(path: Path, end: str) -> None:
     counts = {kind.name.lower() + "s": 0 for kind in RecordType if kind is not RecordType.META}
     content = hashlib.sha256()
     meta: EpisodeMeta | None = None
-    torn = False
-    for file in sorted(path.glob("*.seg")):
+    segments = sorted(path.glob("*.seg"))
+    for file in segments:
         data = file.read_bytes()
-        length = 0 if torn else valid_length(data)
-        torn = torn or length != len(data)
+        length = valid_length(data)
+        if length != len(data) and file != segments[-1]:  # a kill tears the newest file only
+            raise DamagedEpisodeError(
+                f"{file} is damaged at byte {length}", fix="`loop doctor` sets it aside"
+            )
         if length == 0:
             file.unlink()
             continue

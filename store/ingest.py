@@ -71,7 +71,8 @@ def ingest(connection: duckdb.DuckDBPyConnection, home: Path, paths: Sequence[Pa
                     )
             except DamagedEpisodeError as error:
                 report.damaged[path.name] = str(error)
-                quarantine(home, path)
+                if path.exists():
+                    quarantine(home, path)
                 continue
             readers.append(reader)
             hashes.append(digest)

@@ -1,0 +1,193 @@
+"""Named queries of the index; JSON columns come back as values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import UsageError
+from .database import Store
+from .journal import JSON_COLUMNS
+
+Rows = list[dict[str, Any]]
+
+
+def episodes(
+    store: Store,
+    *,
+    scenario: str | None = None,
+    case_id: str | None = None,
+    role: str | None = None,
+    generation: str | None = None,
+    driver_kind: str | None = None,
+    session_id: str | None = None,
+    ended: str | None = None,
+    takeovers: bool | None = None,
+    limit: int = 1000,
+) -> Rows:
+    """Episodes that match every filter given, oldest first.
+
+    Args:
+        store: The store.
+        scenario: Scenario type.
+        case_id: `DynamicObjectCrossing/12`.
+        role: train, gate or final.
+        generation: Who planned.
+        driver_kind: none, scripted, human or expert.
+        session_id: Sitting.
+        ended: `Outcome.end`.
+        takeovers: True for episodes with a takeover, False for those without.
+        limit: At most so many.
+    """
+    wanted = {
+        "scenario": scenario,
+        "case_id": case_id,
+        "role": role,
+        "generation": generation,
+        "driver_kind": driver_kind,
+        "session_id": session_id,
+        "ended": ended,
+    }
+    terms, params = _equal(wanted)
+    if takeovers is not None:
+        terms.append("takeovers > 0" if takeovers else "takeovers = 0")
+    sql = f"SELECT * FROM episodes WHERE {_all(terms)} ORDER BY created_utc, episode_id LIMIT ?"
+    return _decoded(store.query(sql, [*params, limit]))
+
+
+def episode(store: Store, episode_id: str) -> dict[str, Any]:
+    """One episode with its takeovers, segments, pairs, agents and events.
+
+    Args:
+        store: The store.
+        episode_id: The uuid, or enough of its beginning.
+
+    Raises:
+        UsageError: none or several episodes begin so.
+    """
+    found = store.query(
+        "SELECT * FROM episodes WHERE starts_with(episode_id, ?) ORDER BY episode_id", [episode_id]
+    )
+    if len(found) != 1:
+        several = f"{len(found)} episodes begin" if found else "no episode begins"
+        raise UsageError(f"{several} with `{episode_id}`", fix="`loop episodes list` names them")
+    whole = _decoded(found)[0]
+    for table, order in (
+        ("takeovers", "onset_tick"),
+        ("segments", "start_tick"),
+        ("pairs", "tick, pair_id"),
+        ("agents", "first_tick, actor_id"),
+        ("events", "tick, kind"),
+    ):
+        name = "takeover_list" if table == "takeovers" else table
+        whole[name] = _decoded(
+            store.query(f"SELECT * FROM {table} WHERE episode_id = ? ORDER BY {order}", [whole["episode_id"]])
+        )
+    return whole
+
+
+def takeover_rates(store: Store) -> Rows:
+    """Exposure and takeovers per km of each generation, over episodes that a driver watched."""
+    return store.query("SELECT * FROM takeover_rates ORDER BY generation")
+
+
+def segments(
+    store: Store,
+    *,
+    phase: str | None = None,
+    session_id: str | None = None,
+    episode_ids: Sequence[str] | None = None,
+    trains: bool | None = None,
+) -> Rows:
+    """Labelled segments (the columns of the views), in order of episode and tick."""
+    terms, params = _equal({"phase": phase, "train_mask": trains})
+    if session_id is not None:
+        terms.append("episode_id IN (SELECT episode_id FROM episodes WHERE session_id = ?)")
+        params.append(session_id)
+    if episode_ids is not None:
+        terms.append("episode_id IN (SELECT unnest(?::VARCHAR[]))")
+        params.append(list(episode_ids))
+    return store.query(
+        f"SELECT * FROM labelled_segments WHERE {_all(terms)} ORDER BY episode_id, start_tick", params
+    )
+
+
+def pairs(
+    store: Store, *, round_number: int | None = None, admitted: bool | None = None, source: str | None = None
+) -> Rows:
+    """Pair candidates, in order of round, episode and tick."""
+    terms, params = _equal({"round": round_number, "admitted": admitted, "source": source})
+    sql = f"SELECT * FROM pairs WHERE {_all(terms)} ORDER BY round, episode_id, tick, pair_id"
+    return _decoded(store.query(sql, params))
+
+
+def pair_counts(store: Store, *, round_number: int | None = None) -> Rows:
+    """How many candidates of each source were admitted, and how many fell for each reason."""
+    terms, params = _equal({"round": round_number})
+    return store.query(
+        "SELECT round, source, admitted, reject_reason, count(*) AS pairs FROM pairs "
+        f"WHERE {_all(terms)} GROUP BY ALL ORDER BY ALL",
+        params,
+    )
+
+
+def evaluations(store: Store, *, weights_sha256: str | None = None, suite: str | None = None) -> Rows:
+    """Evaluated cases, in order of case."""
+    terms, params = _equal({"weights_sha256": weights_sha256, "suite": suite})
+    sql = (
+        f"SELECT * FROM evaluations WHERE {_all(terms)} ORDER BY weights_sha256, suite, scenario, decoy, seed"
+    )
+    return _decoded(store.query(sql, params))
+
+
+def generations(store: Store) -> Rows:
+    """Generations in order."""
+    return _decoded(store.query("SELECT * FROM generations ORDER BY generation"))
+
+
+def rounds(store: Store, *, run_id: str | None = None) -> Rows:
+    """Rounds in order."""
+    terms, params = _equal({"run_id": run_id})
+    return _decoded(store.query(f"SELECT * FROM rounds WHERE {_all(terms)} ORDER BY run_id, round", params))
+
+
+def steps(store: Store, *, run_id: str | None = None) -> Rows:
+    """Finished steps of the loop, in order of finishing."""
+    terms, params = _equal({"run_id": run_id})
+    return _decoded(
+        store.query(f"SELECT * FROM steps WHERE {_all(terms)} ORDER BY created_utc, round, name", params)
+    )
+
+
+def promotions(store: Store) -> Rows:
+    """Gate decisions and alias moves, oldest first."""
+    return _decoded(store.query("SELECT * FROM promotions ORDER BY created_utc, promotion_id"))
+
+
+def counts(store: Store) -> dict[str, int]:
+    """Rows of each table."""
+    names = [
+        row["table_name"] for row in store.query("SELECT table_name FROM duckdb_tables() ORDER BY table_name")
+    ]
+    union = " UNION ALL ".join(f"SELECT '{name}' AS name, count(*) AS rows FROM {name}" for name in names)
+    return {row["name"]: row["rows"] for row in store.query(union)}
+
+
+def _equal(wanted: dict[str, Any]) -> tuple[list[str], list[Any]]:
+    given = {column: value for column, value in wanted.items() if value is not None}
+    return [f"{column} = ?" for column in given], list(given.values())
+
+
+def _all(terms: list[str]) -> str:
+    return " AND ".join(terms) or "true"
+
+
+def _decoded(rows: Rows) -> Rows:
+    return [
+        {
+            name: json.loads(value) if name in JSON_COLUMNS and isinstance(value, str) else value
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
