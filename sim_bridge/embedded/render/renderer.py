@@ -17,6 +17,9 @@ from .weather import light_tables, noise_tile
 
 SUPERSAMPLE_UP_TO_PX = 400  # wider pictures take one sample per pixel
 VIEW_M = 300.0
+_LEAST = np.zeros((len(Look), 3))  # half sizes: CARLA's boxes of people are slimmer than the people
+_LEAST[Look.WALKER, :2] = WALKER_SIZE[:2]
+_LEAST[[Look.MOTORCYCLE, Look.BICYCLE], 1] = 0.33
 
 
 class Renderer:
@@ -186,8 +189,7 @@ class Renderer:
         keep = np.flatnonzero(actors.ids != exclude_id) if exclude_id else np.arange(len(actors.ids))
         kinds, xyzyaw = actors.kinds[keep].astype(np.int64), np.asarray(actors.xyzyaw, np.float64)[keep]
         extents = np.array(actors.extents, np.float64)[keep].reshape(-1, 3)
-        walker = kinds == Look.WALKER
-        extents[walker, :2] = np.maximum(extents[walker, :2], WALKER_SIZE[:2])  # CARLA's boxes are too slim
+        extents = np.maximum(extents, _LEAST[kinds])
         along = xyzyaw[:, 0] * np.cos(xyzyaw[:, 3]) + xyzyaw[:, 1] * np.sin(xyzyaw[:, 3])
         stride = np.floor(along * (WALK_POSES / STRIDE_M)).astype(np.int64) % WALK_POSES
         count = len(lights.ids)

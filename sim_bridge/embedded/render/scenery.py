@@ -105,7 +105,7 @@ def _line_highway(
         if lanes.query(p[:2])[0] < 1.6 or lanes.query(q[:2])[0] < 1.6:
             continue
         rail = np.stack([p + low, q + low, q + high, p + high])
-        mesh.quads(np.stack([rail, rail[::-1]]), (158, 162, 166), Tag.GUARD_RAIL, reach_m=160)
+        mesh.quads(np.stack([rail, rail[::-1]]), (188, 192, 196), Tag.GUARD_RAIL, reach_m=160)
         mesh.box(
             (-0.06, 0.06, -0.06, 0.06, 0, 0.7),
             (96, 98, 102),
