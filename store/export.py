@@ -48,8 +48,8 @@ def pairs_to_sharegpt(
 ) -> int:
     """Write admitted pairs as `pairs.json` with their pictures beside it.
 
-    Each item is {"conversations": [human turn, one <image> a picture], "images": [...], "chosen": {"from": "gpt",
-    "value": ...}, "rejected": likewise}; a value is the plan as {"0.5s": [x, y], ...}.
+    Each item is {"conversations": [human turn, one <image> a picture], "images": [...], "chosen": {"from":
+    "gpt", "value": ...}, "rejected": likewise}; a value is the plan as {"0.5s": [x, y], ...}.
 
     Args:
         store: The store.

@@ -17,7 +17,7 @@ import pytest
 
 from takeover.errors import StoreError, StoreLockedError, UsageError
 from takeover.store import export, queries
-from takeover.store.database import Store, rebuild
+from takeover.store.database import Store, Transaction, rebuild
 from takeover.store.episodes import EpisodeReader, sealed
 from takeover.store.locking import locked
 from takeover.store.rows import (
@@ -45,9 +45,22 @@ def contents(store: Store) -> dict[str, list[str]]:
 
 def takeover_row(episode: str, number: int = 0) -> TakeoverRow:
     return TakeoverRow(
-        f"{episode}/{number}", f"{episode}/0", episode, 30, 22, "ttc", 40, 45, Reason.COLLISION_RISK, True, False, 1.0, 1.5,
-        None, "1",
-    )  # fmt: skip
+        f"{episode}/{number}",
+        f"{episode}/0",
+        episode,
+        30,
+        22,
+        "ttc",
+        40,
+        45,
+        Reason.COLLISION_RISK,
+        True,
+        False,
+        1.0,
+        1.5,
+        None,
+        "1",
+    )
 
 
 def segment_row(episode: str, phase: Phase, start: int, end: int) -> SegmentRow:
@@ -68,13 +81,28 @@ def segment_row(episode: str, phase: Phase, start: int, end: int) -> SegmentRow:
 
 def pair_row(episode: str, tick: int = 30, **changes: Any) -> PairRow:
     values: dict[str, Any] = {
-        "pair_id": f"{episode}/p{tick}", "episode_id": episode, "takeover_id": f"{episode}/0", "tick": tick,
-        "source": PairSource.HUMAN, "admitted": True, "reject_reason": "", "round": 1, "role": "train",
-        "case_id": "ParkedObstacle/3", "generation": "2", "driver_id": "d",
-        "chosen_m": [float(i) for i in range(16)], "chosen_mask": [True] * 8, "rejected_m": [0.25] * 16,
-        "score_chosen": 0.9, "score_rejected": 0.0, "weight": 1.0, "critical_actor_id": 9, "segmenter_version": "1",
+        "pair_id": f"{episode}/p{tick}",
+        "episode_id": episode,
+        "takeover_id": f"{episode}/0",
+        "tick": tick,
+        "source": PairSource.HUMAN,
+        "admitted": True,
+        "reject_reason": "",
+        "round": 1,
+        "role": "train",
+        "case_id": "ParkedObstacle/3",
+        "generation": "2",
+        "driver_id": "d",
+        "chosen_m": [float(i) for i in range(16)],
+        "chosen_mask": [True] * 8,
+        "rejected_m": [0.25] * 16,
+        "score_chosen": 0.9,
+        "score_rejected": 0.0,
+        "weight": 1.0,
+        "critical_actor_id": 9,
+        "segmenter_version": "1",
         "details": {"pixels": 30},
-    }  # fmt: skip
+    }
     return PairRow(**{**values, **changes})
 
 
@@ -96,11 +124,23 @@ def filled(home: Path) -> Store:
         [
             GenerationRow(0, "1", None, "run", 0, "models/0", "aa", {"ds": 70.5}),
             RoundRow("run", 1, "0", "1", "inconclusive", 12.5, {"stages": {"sft": 3.0}}),
-            EvaluationRow("aa", "longtail", "ParkedObstacle/3", "ParkedObstacle", 3, False, 0, True, 90.0, 100.0, "route_complete",
-                          [{"kind": "collision", "tick": 3}]),
+            EvaluationRow(
+                "aa",
+                "longtail",
+                "ParkedObstacle/3",
+                "ParkedObstacle",
+                3,
+                False,
+                0,
+                True,
+                90.0,
+                100.0,
+                "route_complete",
+                [{"kind": "collision", "tick": 3}],
+            ),
             PromotionRow("run/1", 0, None, "inconclusive", False, {"p": 0.2}),
         ]
-    )  # fmt: skip
+    )
     store.mark_step("run", 1, "collect", "k", {"episodes": ids, "loss": float("nan")})
     store.mark_step("run", 1, "collect", "k", {"episodes": ids})
     return store
@@ -156,8 +196,11 @@ def test_views_have_one_row_a_segment(tmp_path: Path) -> None:
     assert row["plan_ticks_issued"] == [0, 10, 20]
     assert row["plan_ticks_shadow"] == []
     assert (row["driver_kind"], row["style"], row["generation"], row["phase"]) == (
-        "scripted", "brake_first", "2", "negative",
-    )  # fmt: skip
+        "scripted",
+        "brake_first",
+        "2",
+        "negative",
+    )
     assert [place["tick"] for place in row["frame_paths"]] == [0, 10, 20]
     place = row["frame_paths"][1]
     data = (tmp_path / row["episode_path"] / place["file"]).read_bytes()
@@ -212,8 +255,10 @@ def test_damaged_index_is_made_again(tmp_path: Path, where: str) -> None:
         script = (
             "import os, sys\nfrom pathlib import Path\nfrom takeover.store.database import Store\n"
             "with Store(Path(sys.argv[1])).transaction() as t:\n"
-            "    t.connection.execute('COMMIT')\n    t.connection.execute('CREATE TABLE z AS SELECT 1 AS a')\n"
-            "    t.connection.execute('INSERT INTO z SELECT range FROM range(20000)')\n    os.kill(os.getpid(), 9)\n"
+            "    t.connection.execute('COMMIT')\n"
+            "    t.connection.execute('CREATE TABLE z AS SELECT 1 AS a')\n"
+            "    t.connection.execute('INSERT INTO z SELECT range FROM range(20000)')\n"
+            "    os.kill(os.getpid(), 9)\n"
         )
         subprocess.run([sys.executable, "-P", "-c", script, str(tmp_path)], check=False)
         wal = tmp_path / "loop.duckdb.wal"
@@ -263,9 +308,13 @@ def test_crash_between_journal_and_commit_is_caught_up(tmp_path: Path) -> None:
 def test_an_error_inside_a_transaction_leaves_nothing(tmp_path: Path) -> None:
     store = filled(tmp_path)
     before, files = contents(store), sorted((tmp_path / "journal").iterdir())
-    with pytest.raises(RuntimeError), store.transaction() as open_one:
+
+    def work(open_one: Transaction) -> None:
         open_one.put([GenerationRow(1, "2", 0, "run", 1, "models/1", "bb")])
         raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        store.write(work)
     assert contents(store) == before
     assert sorted((tmp_path / "journal").iterdir()) == files
 

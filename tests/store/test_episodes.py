@@ -273,8 +273,7 @@ def test_a_full_disk_stops_the_recording_loudly(tmp_path: Path, monkeypatch: pyt
     usage = type("Usage", (), {"free": 1_000_000, "total": 10_000_000_000})
     monkeypatch.setattr("takeover.store.writer.shutil.disk_usage", lambda _: usage)
     with pytest.raises(StoreError, match="only 1 MB are free"):
-        for number in range(1, 5):
-            writer.tick(tick(number))
+        list(map(writer.tick, map(tick, range(1, 5))))
     writer.abandon()
     assert EpisodeReader(salvage(writer.path)).ticks["tick"].tolist() == [0, 1, 2]
 
