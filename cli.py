@@ -25,11 +25,18 @@ app = typer.Typer(
 episodes_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at recorded episodes.")
 app.add_typer(episodes_app, name="episodes")
 
-Home = Annotated[Path, typer.Option("--home", envvar="LOOP_HOME", help="Folder of the store, the registry and the reports.")]
-Config = Annotated[Path | None, typer.Option("--config", help="YAML file; default: loop.yaml of this folder, if any.")]
+Home = Annotated[
+    Path,
+    typer.Option("--home", envvar="LOOP_HOME", help="Folder of the store, the registry and the reports."),
+]
+Config = Annotated[
+    Path | None, typer.Option("--config", help="YAML file; default: loop.yaml of this folder, if any.")
+]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of data, training and drivers.")]
 Workers = Annotated[int | None, typer.Option("--workers", help="Rollout workers, each with its own server.")]
-Carla = Annotated[str | None, typer.Option("--carla", help="host:port of CARLA 0.9.16 server(s); default: embedded.")]
+Carla = Annotated[
+    str | None, typer.Option("--carla", help="host:port of CARLA 0.9.16 server(s); default: embedded.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Model = Annotated[str, typer.Option("--model", help="Generation number, alias, or models:/driver@alias.")]
 
@@ -69,14 +76,18 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     pass
 
 
 @app.command()
 def run(
-    rounds: Annotated[int | None, typer.Option("--rounds", help="Rounds that the run has when it ends; default 5.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", help="Rounds that the run has when it ends; default 5.")
+    ] = None,
     home: Home = Path(),
     config: Config = None,
     seed: Seed = None,
@@ -108,7 +119,9 @@ def run(
 @app.command()
 def init(
     model: Annotated[str, typer.Option("--model", help="Checkpoint folder or hub id of a Qwen-VL model.")],
-    qa: Annotated[Path | None, typer.Option("--qa", help="Driving QA in ShareGPT form with images (JSON or JSONL).")] = None,
+    qa: Annotated[
+        Path | None, typer.Option("--qa", help="Driving QA in ShareGPT form with images (JSON or JSONL).")
+    ] = None,
     home: Home = Path(),
     config: Config = None,
     steps: Annotated[int, typer.Option("--steps", min=1, help="SFT steps on the QA.")] = 100,
@@ -154,7 +167,9 @@ def collect(
 
 @app.command()
 def refine(
-    stages: Annotated[str, typer.Option("--stages", help="Comma-separated subset of sft,dpo,grpo,anchor.")] = "sft,dpo,grpo,anchor",
+    stages: Annotated[
+        str, typer.Option("--stages", help="Comma-separated subset of sft,dpo,grpo,anchor.")
+    ] = "sft,dpo,grpo,anchor",
     home: Home = Path(),
     config: Config = None,
     seed: Seed = None,
@@ -170,18 +185,29 @@ def refine(
     from .progress import RichProgress
 
     with RichProgress() as progress:
-        result = Loop(home, load_config(RunConfig, config, {"seed": seed}), progress).refine_only(stages.split(","))
-    _print(result) if as_json else typer.echo(f"challenger: generation {result['generation']} (version {result['version']})")
+        result = Loop(home, load_config(RunConfig, config, {"seed": seed}), progress).refine_only(
+            stages.split(",")
+        )
+    _print(result) if as_json else typer.echo(
+        f"challenger: generation {result['generation']} (version {result['version']})"
+    )
 
 
 @app.command()
 def evaluate(
     suite: Annotated[str, typer.Option("--suite", help="nominal | longtail | final | unseen")] = "longtail",
-    seeds: Annotated[str, typer.Option("--seeds", help="A-B, inclusive; default: the suite's first seeds.")] = "",
-    cases: Annotated[int, typer.Option("--cases", min=1, help="Number of cases when no seeds are given.")] = 100,
+    seeds: Annotated[
+        str, typer.Option("--seeds", help="A-B, inclusive; default: the suite's first seeds.")
+    ] = "",
+    cases: Annotated[
+        int, typer.Option("--cases", min=1, help="Number of cases when no seeds are given.")
+    ] = 100,
     model: Model = "champion",
     baseline: Annotated[
-        str, typer.Option("--baseline", help="always_brake | never_brake | auto_brake | black: drive that instead.")
+        str,
+        typer.Option(
+            "--baseline", help="always_brake | never_brake | auto_brake | black: drive that instead."
+        ),
     ] = "",
     home: Home = Path(),
     config: Config = None,
@@ -202,7 +228,9 @@ def evaluate(
     flags = {"sim.workers": workers, "sim.carla": carla}
     with RichProgress() as progress:
         loop = Loop(home, load_config(RunConfig, config, flags), progress)
-        report = loop.evaluate_only(suite, model=model, seeds=_seed_range(seeds), cases=cases, baseline=baseline)
+        report = loop.evaluate_only(
+            suite, model=model, seeds=_seed_range(seeds), cases=cases, baseline=baseline
+        )
     _print(report) if as_json else suite_table(report)
 
 
@@ -236,7 +264,9 @@ def status(home: Home = Path(), as_json: Json = False) -> None:
 def promote(
     version: Annotated[str, typer.Argument(help="Generation number or registered version to make champion.")],
     home: Home = Path(),
-    force: Annotated[bool, typer.Option("--force", help="Promote although no gate says so; recorded as such.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote although no gate says so; recorded as such.")
+    ] = False,
 ) -> None:
     """Make a generation the champion, if a gate has proved it better.
 
@@ -322,7 +352,9 @@ def episodes_show(episode_id: str, home: Home = Path(), as_json: Json = False) -
 def doctor(
     home: Home = Path(),
     carla: Annotated[str, typer.Option("--carla", help="host:port of a CARLA server to ask.")] = "",
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Recreate the index from the sealed episodes.")] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Recreate the index from the sealed episodes.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Check Python, packages, CARLA, display, disk, store and MLflow; print a fix for each failure.

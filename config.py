@@ -30,7 +30,9 @@ class SimConfig(Section):
 
     carla: str = Field("", description="host:port of a CARLA 0.9.16 server; empty starts embedded servers")
     workers: int = Field(4, ge=1, le=64, description="rollout workers, each with a server of its own")
-    timeout_s: float = Field(5.0, gt=0, le=120, description="client time-out; a slower call is a simulator fault")
+    timeout_s: float = Field(
+        5.0, gt=0, le=120, description="client time-out; a slower call is a simulator fault"
+    )
 
 
 class PolicyConfig(Section):
@@ -56,9 +58,12 @@ class CollectConfig(Section):
     """The collect stage of a round."""
 
     episodes: int = Field(32, ge=1, description="drives a round, long-tail and nominal together")
-    nominal_share: float = Field(0.25, ge=0, le=1, description="share of nominal drives, the replay of a round")
+    nominal_share: float = Field(
+        0.25, ge=0, le=1, description="share of nominal drives, the replay of a round"
+    )
     styles: tuple[str, ...] = Field(
-        ("brake_first", "steer_first", "late_clumsy"), description="styles of the scripted driver, taken in turn"
+        ("brake_first", "steer_first", "late_clumsy"),
+        description="styles of the scripted driver, taken in turn",
     )
     driver: Literal["scripted", "human"] = Field("scripted", description="who takes over")
 
@@ -70,9 +75,15 @@ class GateConfig(Section):
     nominal_cases: int = Field(24, ge=4, description="nominal gate cases")
     alpha: float = Field(0.05, gt=0, lt=0.5, description="one-sided error, spent over the rounds")
     margin_nominal_sr: float = Field(0.05, gt=0, lt=1, description="largest tolerated loss of nominal SR")
-    margin_ability_sr: float = Field(0.10, gt=0, lt=1, description="largest tolerated loss on a pooled ability")
-    margin_standstill: float = Field(0.03, gt=0, lt=1, description="largest tolerated rise of the standstill share")
-    margin_phantom: float = Field(0.20, gt=0, lt=5, description="largest tolerated relative rise of phantom brakes")
+    margin_ability_sr: float = Field(
+        0.10, gt=0, lt=1, description="largest tolerated loss on a pooled ability"
+    )
+    margin_standstill: float = Field(
+        0.03, gt=0, lt=1, description="largest tolerated rise of the standstill share"
+    )
+    margin_phantom: float = Field(
+        0.20, gt=0, lt=5, description="largest tolerated relative rise of phantom brakes"
+    )
 
 
 class LoopConfig(Section):
@@ -110,11 +121,17 @@ def load_config(model: type[C], path: Path | None = None, flags: dict[str, Any] 
         try:
             loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise UsageError(f"cannot read {path}: {error.strerror}", fix="give an existing file to --config") from error
+            raise UsageError(
+                f"cannot read {path}: {error.strerror}", fix="give an existing file to --config"
+            ) from error
         except yaml.YAMLError as error:
-            raise UsageError(f"{path} is not YAML: {str(error).splitlines()[0]}", fix="mend the file") from error
+            raise UsageError(
+                f"{path} is not YAML: {str(error).splitlines()[0]}", fix="mend the file"
+            ) from error
         if loaded is not None and not isinstance(loaded, dict):
-            raise UsageError(f"{path} holds a {type(loaded).__name__}, not keys and values", fix="write `key: value`")
+            raise UsageError(
+                f"{path} holds a {type(loaded).__name__}, not keys and values", fix="write `key: value`"
+            )
         data = loaded or {}
     for name, value in os.environ.items():
         if name.startswith(ENV_PREFIX) and "__" in name:
@@ -139,7 +156,11 @@ def _put(data: dict[str, Any], keys: list[str], value: Any) -> None:
 def _section(model: type[BaseModel], keys: tuple[int | str, ...]) -> type[BaseModel]:
     for key in keys:
         field = model.model_fields.get(str(key))
-        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+        if (
+            field is None
+            or not isinstance(field.annotation, type)
+            or not issubclass(field.annotation, BaseModel)
+        ):
             break
         model = field.annotation
     return model
@@ -153,4 +174,7 @@ def _usage_error(model: type[BaseModel], error: ValidationError) -> UsageError:
         close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         hint = f"did you mean `{close[0]}`?" if close else "known keys: " + ", ".join(known)
         return UsageError(f"unknown configuration key `{where}`", fix=hint)
-    return UsageError(f"`{where}` is {first['input']!r}: {first['msg'].lower()}", fix=f"change {where} in loop.yaml or flags")
+    return UsageError(
+        f"`{where}` is {first['input']!r}: {first['msg'].lower()}",
+        fix=f"change {where} in loop.yaml or flags",
+    )

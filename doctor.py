@@ -54,7 +54,9 @@ def run_checks(home: Path, carla: str = "") -> list[Check]:
 def _python() -> Check:
     version = platform.python_version()
     ok = (3, 11) <= sys.version_info[:2] < (3, 13)
-    return Check("python", ok, version, "" if ok else "use Python 3.11 or 3.12: carla 0.9.16 has no other wheels")
+    return Check(
+        "python", ok, version, "" if ok else "use Python 3.11 or 3.12: carla 0.9.16 has no other wheels"
+    )
 
 
 def _packages() -> list[Check]:
@@ -84,7 +86,9 @@ def _disk(home: Path) -> Check:
     place = home if home.exists() else home.parent
     free_gb = shutil.disk_usage(place).free / 1e9
     ok = free_gb >= MIN_FREE_GB and os.access(place, os.W_OK)
-    return Check("disk", ok, f"{free_gb:.1f} GB free at {place}", "" if ok else "free 2 GB, or give another --home")
+    return Check(
+        "disk", ok, f"{free_gb:.1f} GB free at {place}", "" if ok else "free 2 GB, or give another --home"
+    )
 
 
 def _store(home: Path) -> Check:
@@ -133,7 +137,12 @@ def _episodes(home: Path) -> Check:
     ]
     found = "; ".join(p for p in problems if p)
     detail = f"{len(sealed)} sealed, {len(unsealed)} open or interrupted"
-    return Check("episodes", not found, f"{detail}; {found}" if found else detail, "loop doctor --rebuild" if found else "")
+    return Check(
+        "episodes",
+        not found,
+        f"{detail}; {found}" if found else detail,
+        "loop doctor --rebuild" if found else "",
+    )
 
 
 def _mlflow(home: Path) -> Check:
@@ -148,7 +157,9 @@ def _mlflow(home: Path) -> Check:
             found = database.execute("PRAGMA quick_check").fetchone()[0]
     except sqlite3.DatabaseError as error:
         found = str(error)
-    return Check("mlflow", found == "ok", f"sqlite at {path}: {found}", "" if found == "ok" else f"move {path} away")
+    return Check(
+        "mlflow", found == "ok", f"sqlite at {path}: {found}", "" if found == "ok" else f"move {path} away"
+    )
 
 
 def _carla_server(address: str) -> Check:
@@ -156,7 +167,9 @@ def _carla_server(address: str) -> Check:
 
     host, _, port = address.rpartition(":")
     if not port.isdigit():
-        return Check("carla server", False, f"{address!r} is not host:port", "write for example 127.0.0.1:2000")
+        return Check(
+            "carla server", False, f"{address!r} is not host:port", "write for example 127.0.0.1:2000"
+        )
     script = (
         "import carla, os, sys\n"
         "c = carla.Client(sys.argv[1], int(sys.argv[2])); c.set_timeout(5.0)\n"
@@ -166,11 +179,16 @@ def _carla_server(address: str) -> Check:
     )
     # A process of its own: the carla client may abort its interpreter's exit.
     done = subprocess.run(
-        [sys.executable, "-P", "-c", script, host or "127.0.0.1", port], capture_output=True, text=True, timeout=30
+        [sys.executable, "-P", "-c", script, host or "127.0.0.1", port],
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
     answer = done.stdout.strip()
     if answer.startswith("ERROR") or not answer:
-        return Check("carla server", False, answer or "no answer", f"start a CARLA 0.9.16 server at {address}")
+        return Check(
+            "carla server", False, answer or "no answer", f"start a CARLA 0.9.16 server at {address}"
+        )
     ok = answer.startswith("0.9.16")
     return Check("carla server", ok, f"version {answer}", "" if ok else "use a 0.9.16 server")
 

@@ -16,49 +16,32 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from .collect.fleet import Fleet
 from .collect.jobs import EpisodeJob, EpisodeResult
 from .collect.plans import bootstrap_jobs, round_jobs
 from .config import LoopConfig
-from .errors import InconclusiveError, RegistryError, UsageError
-from .evaluate.closed_loop import BASELINES, CaseResult, evaluate_cases
+from .errors import UsageError
+from .evaluate.champion import Champions
+from .evaluate.closed_loop import BASELINES, CaseResult
+from .evaluate.evaluator import Evaluator, Progress
 from .evaluate.gate import decide, futile
-from .evaluate.results import from_row, to_row
 from .evaluate.run_report import RunSummary, write_summary
-from .evaluate.summary import suite_report, summarise
+from .evaluate.summary import suite_report
 from .refine.config import RefineConfig, bootstrap_config
 from .scoring.statistics import spent_alpha
-from .sim_bridge.scenarios.cases import suite, suite_role
+from .sim_bridge.scenarios.cases import suite
 from .store import queries
 from .store.database import Store
 from .store.episodes import sealed
-from .store.rows import GenerationRow, PromotionRow, RoundRow
-from .vocabulary import Case
+from .store.rows import GenerationRow, RoundRow
 
 if TYPE_CHECKING:
-    from .models.policy import Policy
     from .models.registry import Registry, Version
     from .vocabulary import DrivingSample, PreferencePair
 
 COMPLETE = "complete.json"  # written last into a folder of weights
-
-
-class Progress(Protocol):
-    """Where the loop says how far it is."""
-
-    def stage(self, name: str, total: int) -> None:
-        """A stage of `total` steps begins."""
-        ...
-
-    def advance(self, steps: int = 1, note: str = "") -> None:
-        """Steps of it are done."""
-        ...
-
-    def say(self, text: str) -> None:
-        """One line."""
-        ...
 
 
 class RunConfig(LoopConfig):
@@ -85,7 +68,8 @@ class Loop:
         self._fleet: Fleet | None = None
         self._registry: Registry | None = None
         self._registry_lock = threading.Lock()
-        self._loaded: tuple[int, Policy] | None = None
+        self.champions = Champions(self.store, lambda: self.registry, config.policy.decoder)
+        self.evaluator = Evaluator(self.store, self._rollouts, self.champions.policy, progress)
 
     @property
     def registry(self) -> Registry:
@@ -110,7 +94,9 @@ class Loop:
             for number in range(1, self.config.rounds + 1):
                 self._round(number)
         self._tell_mlflow_the_end()
-        summary = write_summary(self.store, self.run_id, self.home, self.config.gate, time.monotonic() - started_s)
+        summary = write_summary(
+            self.store, self.run_id, self.home, self.config.gate, time.monotonic() - started_s
+        )
         if self.config.rounds:
             parent = self._parent_run()
             self.registry.log_file(parent, summary.picture)
@@ -126,11 +112,13 @@ class Loop:
         self._step(0, "collect", lambda: self._drive(jobs, None, "generation 0: expert drives"))
         self._step(0, "refine", lambda: self._bootstrap(ids))
         self._step(0, "register", lambda: self._register(0, None, ids, {}))
-        self._step(0, "promote", lambda: self._promote(0, None, {"reason": "the first generation"}, 0))
+        self._step(0, "promote", lambda: self._deploy(0, None, {"reason": "the first generation"}, 0))
 
     def _round(self, number: int) -> None:
         title = f"round {number}"
-        champion = self._step(number, "begin", lambda: {"champion": self._champion()})["champion"]
+        champion = self._step(
+            number, "begin", lambda: {"champion": self.champions.current(self.progress.say)}
+        )["champion"]
         jobs = round_jobs(
             self.run_id, number, str(champion), self.config.collect, self.config.seed, self.store.episodes
         )
@@ -169,7 +157,9 @@ class Loop:
             self.progress.advance(note="" if champion is None else f"{takeovers} takeovers")
 
         with self._rollouts() as fleet:
-            results = fleet.run(left, None if champion is None else self._policy(champion), on_result=told)
+            results = fleet.run(
+                left, None if champion is None else self.champions.policy(champion), on_result=told
+            )
         self.store.recover()
         faults = sum(bool(result.fault) for result in results)
         if faults:
@@ -187,9 +177,7 @@ class Loop:
             self.progress.advance()
         takeovers = [row for one in labels for row in one.takeovers]
         pairs = [row for one in labels for row in one.pairs]
-        self.store.put_labels(
-            ids, takeovers, [row for one in labels for row in one.segments], pairs
-        )
+        self.store.put_labels(ids, takeovers, [row for one in labels for row in one.segments], pairs)
         return {
             "takeovers": len(takeovers),
             "candidates": len(pairs),
@@ -231,7 +219,7 @@ class Loop:
 
         samples, pairs, replay = self._training_data(number)
         self.progress.stage(f"{title} on {len(pairs)} pairs", 0)
-        policy = self._policy(champion, fresh=True)
+        policy = self.champions.policy(champion, fresh=True)
         folder = self.home / "stages" / f"{self.run_id}-{number}"
 
         def told(stage: str, step: int, steps: int, loss: float) -> None:
@@ -274,8 +262,10 @@ class Loop:
 
         folder = self._weights(number)
         generation = queries.next_generation(self.store)
-        parent = None if champion is None else self._version_of(champion)
-        round_run = self.registry.start_run(f"round {number}", {"round": number, "champion": champion}, self._parent_run())
+        parent = None if champion is None else self.champions.version_of(champion)
+        round_run = self.registry.start_run(
+            f"round {number}", {"round": number, "champion": champion}, self._parent_run()
+        )
         provenance = Provenance(
             generation=generation,
             round=number,
@@ -319,28 +309,32 @@ class Loop:
         """Drive both on the gate's cases; the challenger stops early when the primary test cannot succeed any more."""
         gate = self.config.gate
         alpha = spent_alpha(gate.alpha, number, self.config.rounds)
-        before = self._results(champion, "longtail", gate.longtail_cases, f"{title}: champion, long tail")
-        self._results(champion, "nominal", gate.nominal_cases, f"{title}: champion, nominal")
+        longtail = suite("longtail", gate.longtail_cases)
+        nominal = suite("nominal", gate.nominal_cases)
+        results = self.evaluator.results
+        before = results(champion, "longtail", longtail, f"{title}: champion, long tail")
+        results(champion, "nominal", nominal, f"{title}: champion, nominal")
         so_far: list[CaseResult] = []
-
-        def hopeless() -> bool:
-            return futile(before, so_far, gate.longtail_cases, alpha)
-
-        after = self._results(
-            challenger, "longtail", gate.longtail_cases, f"{title}: challenger, long tail", so_far, hopeless
+        after = results(
+            challenger,
+            "longtail",
+            longtail,
+            f"{title}: challenger, long tail",
+            so_far=so_far,
+            stop=lambda: futile(before, so_far, len(longtail), alpha),
         )
-        if len(after) == gate.longtail_cases:
-            self._results(challenger, "nominal", gate.nominal_cases, f"{title}: challenger, nominal")
-        return {"cases": len(after), "futile": len(after) < gate.longtail_cases}
+        if len(after) == len(longtail):
+            results(challenger, "nominal", nominal, f"{title}: challenger, nominal")
+        return {"cases": len(after), "futile": len(after) < len(longtail)}
 
     def _gate(self, number: int, champion: int, challenger: int) -> dict[str, Any]:
         """Decide, and move the alias if the challenger is proved better."""
-        gate = self.config.gate
+        gate, stored = self.config.gate, self.evaluator.stored
         decision = decide(
-            self._stored(champion, "longtail", gate.longtail_cases),
-            self._stored(challenger, "longtail", gate.longtail_cases),
-            self._stored(champion, "nominal", gate.nominal_cases),
-            self._stored(challenger, "nominal", gate.nominal_cases),
+            stored(champion, "longtail", gate.longtail_cases),
+            stored(challenger, "longtail", gate.longtail_cases),
+            stored(champion, "nominal", gate.nominal_cases),
+            stored(challenger, "nominal", gate.nominal_cases),
             gate,
             round_number=number,
             rounds=self.config.rounds,
@@ -348,10 +342,10 @@ class Loop:
         )
         evidence = asdict(decision)
         if decision.outcome == "promote":
-            self._promote(challenger, champion, evidence, number)
+            self._deploy(challenger, champion, evidence, number)
         else:
             self.registry.drop_challenger()
-            self._log_promotion(champion, challenger, decision.outcome, evidence, number)
+            self.champions.log(champion, challenger, decision.outcome, evidence, self.run_id, number)
         registered = self.store.step_done(self.run_id, number, "register") or {}
         self.registry.log_metrics(
             registered["mlflow_run"],
@@ -381,139 +375,23 @@ class Loop:
             ]
         )
         self.progress.say(f"round {number}: generation {challenger} {decision.outcome}: {decision.reason}")
-        return {"outcome": decision.outcome, **evidence}
+        return evidence
 
-    # Generations
-
-    def _champion(self) -> int:
-        """Generation behind the wheel; an alias moved outside our commands is verified and recorded, or refused."""
-        last = queries.last_champion(self.store)
-        expected = None if last is None else self._version_of(last)
-        found = self.registry.champion(expected)
-        generation = found.generation
-        if generation is None:
-            raise RegistryError("the champion has no generation number", fix="promote one of `loop status`")
-        if found.external:
-            self.progress.say(f"the champion alias was moved outside `loop`: now generation {generation}, verified")
-            self._log_promotion(last, generation, "promote", {"reason": "alias moved outside loop"}, 0, external=True)
-        return generation
-
-    def _promote(
-        self, generation: int, champion: int | None, evidence: dict[str, Any], number: int
+    def _deploy(
+        self, generation: int, old: int | None, evidence: dict[str, Any], number: int
     ) -> dict[str, Any]:
-        self.registry.promote(self._version_of(generation), {"gate": "promote"})
-        self._log_promotion(champion, generation, "promote", evidence, number)
+        self.champions.promote(generation, old, evidence, self.run_id, number)
         return {"champion": generation}
-
-    def _log_promotion(
-        self,
-        old: int | None,
-        new: int,
-        outcome: str,
-        evidence: dict[str, Any],
-        number: int,
-        *,
-        external: bool = False,
-    ) -> None:
-        name = f"{self.run_id}/{number}/{old}/{new}/{outcome}" if number else str(uuid.uuid4())
-        self.store.put(
-            [PromotionRow(name, old, new, outcome, external, evidence, self.run_id if number else "", number)]
-        )
-
-    def _version_of(self, generation: int) -> int:
-        return int(queries.generation(self.store, generation)["version"])
-
-    def _policy(self, generation: int, *, fresh: bool = False) -> Policy:
-        """A generation from the registry, verified; kept while it is the last one asked for.
-
-        Args:
-            generation: Its number.
-            fresh: A copy of its own, to be trained.
-        """
-        from .models.policy import Policy
-
-        if not fresh and self._loaded is not None and self._loaded[0] == generation:
-            return self._loaded[1]
-        found = self.registry.verify(self._version_of(generation))
-        policy = Policy.load(found.path, self.config.policy.decoder)
-        if not fresh:
-            self._loaded = generation, policy
-        return policy
-
-    # Evaluation
-
-    def _results(
-        self,
-        generation: int,
-        name: str,
-        cases: int,
-        title: str,
-        so_far: list[CaseResult] | None = None,
-        stop: Callable[[], bool] | None = None,
-    ) -> list[CaseResult]:
-        """Results of a generation on the first cases of a suite; missing ones are driven and kept."""
-        wanted = suite(name, cases)
-        sha256 = str(queries.generation(self.store, generation)["sha256"])
-        return self._evaluated(
-            wanted, name, sha256, generation, title, policy=lambda: self._policy(generation), so_far=so_far, stop=stop
-        )
-
-    def _stored(self, generation: int, name: str, cases: int) -> list[CaseResult]:
-        sha256 = str(queries.generation(self.store, generation)["sha256"])
-        known = {r.case: r for r in map(from_row, queries.evaluations(self.store, sha256, name))}
-        return [known[case] for case in suite(name, cases) if case in known]
-
-    def _evaluated(
-        self,
-        cases: Sequence[Case],
-        name: str,
-        sha256: str,
-        generation: int | None,
-        title: str,
-        *,
-        policy: Callable[[], Policy] | None,
-        so_far: list[CaseResult] | None = None,
-        stop: Callable[[], bool] | None = None,
-        baseline: str = "",
-    ) -> list[CaseResult]:
-        known = {r.case: r for r in map(from_row, queries.evaluations(self.store, sha256, name))}
-        left = [case for case in cases if case not in known]
-        so_far = [] if so_far is None else so_far
-        so_far.extend(known[case] for case in cases if case in known)
-        if left:
-            self.progress.stage(title, len(cases))
-            self.progress.advance(len(cases) - len(left))
-            wins = sum(result.success for result in so_far)
-
-            def told(result: CaseResult) -> None:
-                nonlocal wins
-                wins += result.success
-                so_far.append(result)
-                self.progress.advance(note=f"{wins} of {len(so_far)} succeeded")
-
-            with self._rollouts() as fleet:
-                driven = evaluate_cases(
-                    fleet,
-                    left,
-                    None if policy is None else policy(),
-                    generation=str(generation) if generation is not None else baseline,
-                    baseline=baseline,
-                    on_result=told,
-                    stop=stop,
-                )
-            self.store.put(
-                [to_row(r, weights_sha256=sha256, suite=name, generation=generation) for r in driven]
-            )
-            known |= {r.case: r for r in driven}
-        return [known[case] for case in cases if case in known]
 
     # Commands beside `run`
 
     def collect_only(self) -> dict[str, Any]:
         """`loop collect`: drive the champion with the driver watching; label what was recorded."""
-        champion = self._champion()
+        champion = self.champions.current(self.progress.say)
         session = uuid.uuid4().hex[:12]
-        jobs = round_jobs(session, 1, str(champion), self.config.collect, self.config.seed, self.store.episodes)
+        jobs = round_jobs(
+            session, 1, str(champion), self.config.collect, self.config.seed, self.store.episodes
+        )
         driven = self._drive(jobs, champion, "collect")
         return {**driven, **self._label([job.episode_id for job in jobs], 0, "segments and pairs")}
 
@@ -524,11 +402,12 @@ class Loop:
         if unknown:
             raise UsageError(f"unknown stage `{unknown[0]}`", fix=f"use some of {', '.join(known)}")
         parts = {
-            name: getattr(self.config.refine, name).model_copy(update={"enabled": name in stages}) for name in known
+            name: getattr(self.config.refine, name).model_copy(update={"enabled": name in stages})
+            for name in known
         }
         self.config = self.config.model_copy(update={"refine": self.config.refine.model_copy(update=parts)})
         number = queries.next_generation(self.store) + 1_000_000  # a name for its folders that no round bears
-        champion = self._champion()
+        champion = self.champions.current(self.progress.say)
         made = self._refine(number, champion, "refine")
         return self._register(number, champion, made["data"], made["metrics"])
 
@@ -538,52 +417,24 @@ class Loop:
         """`loop evaluate`: a generation, or a baseline, on held-out cases."""
         if baseline and baseline not in BASELINES:
             raise UsageError(f"unknown baseline `{baseline}`", fix=f"use one of {', '.join(BASELINES)}")
-        role = suite_role(name)
         wanted = suite(name, cases) if seeds is None else suite(name, seeds[1] - seeds[0] + 1, seeds[0])
-        if baseline in ("always_brake", "never_brake"):
-            results = self._evaluated(
-                wanted, name, baseline, None, f"{baseline} on {name}", policy=None, baseline=baseline
-            )
-            return suite_report(results, suite=name, model=baseline, role=role)
-        found = self.registry.resolve(model)
-        if found.version is None or found.generation is None:
-            raise UsageError(f"--model {model} is not a registered generation", fix="see `loop status`")
-        generation = found.generation
-        results = self._evaluated(
-            wanted,
-            name,
-            f"{queries.generation(self.store, generation)['sha256']}{'+' + baseline if baseline else ''}",
-            generation,
-            f"generation {generation} on {name}",
-            policy=lambda: self._policy(generation),
-            baseline=baseline,
-        )
-        title = f"generation {generation}{' with ' + baseline if baseline else ''}"
-        return suite_report(results, suite=name, model=title, role=role)
+        generation, title = None, baseline
+        if baseline not in ("always_brake", "never_brake"):
+            generation = self.registry.resolve(model).generation
+            if generation is None:
+                raise UsageError(f"--model {model} is no registered generation", fix="see `loop status`")
+            title = f"generation {generation}{' with ' + baseline if baseline else ''}"
+        results = self.evaluator.results(generation, name, wanted, f"{title} on {name}", baseline=baseline)
+        return suite_report(results, suite=name, model=title)
 
     def promote(self, model: str, *, force: bool) -> str:
-        """`loop promote`: make a generation champion; needs a gate's word unless forced."""
-        generation = int(model) if model.isdigit() else self.registry.resolve(model).generation
-        if generation is None:
-            raise UsageError(f"{model!r} is no generation", fix="see `loop status`")
-        row = queries.generation(self.store, generation)
-        if row["gate"] not in ("promote", "start") and not force:
-            raise InconclusiveError(
-                f"the gate of generation {generation} says {row['gate'] or 'nothing yet'}",
-                fix="collect more and run another round, or use --force, which is recorded",
-            )
-        reason = "promoted by hand" + (", forced" if force else "")
-        self._promote(generation, queries.last_champion(self.store), {"reason": reason}, 0)
-        return f"generation {generation} is the champion"
+        """`loop promote`: make a generation champion; needs its gate's word unless forced."""
+        return f"generation {self.champions.promote_by_hand(model, force=force)} is the champion"
 
     def rollback(self) -> str:
         """`loop rollback`: the previous champion drives again; the present one is quarantined."""
-        old = queries.last_champion(self.store)
-        found = self.registry.rollback(reason="rolled back by hand")
-        if found.generation is None:
-            raise RegistryError("the previous champion has no generation number", fix="see `loop status`")
-        self._log_promotion(old, found.generation, "rollback", {"reason": "rolled back by hand"}, 0)
-        return f"generation {found.generation} is the champion again; generation {old} is quarantined"
+        old, back = self.champions.rollback()
+        return f"generation {back} is the champion again; generation {old} is quarantined"
 
     def init_from(self, model: str, qa: Path | None, steps: int) -> dict[str, Any]:
         """`loop init`: generation 0 from the user's own checkpoint and driving QA."""
@@ -599,7 +450,7 @@ class Loop:
             run_qa(policy, items, steps, self.config.seed, self._ticker(), self.home / "stages" / "qa")
         policy.save(self._weights(0))
         registered = self._register(0, None, [model, str(qa or "")], {})
-        self._promote(registered["generation"], None, {"reason": f"made from {model}"}, 0)
+        self._deploy(registered["generation"], None, {"reason": f"made from {model}"}, 0)
         return registered
 
     # Parts

@@ -9,7 +9,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -79,7 +86,9 @@ class RichProgress:
 
     def _end_stage(self) -> None:
         if self._name and not self._console.is_terminal:
-            sys.stderr.write(f"{self._name}: {self._done}/{self._total} in {time.monotonic() - self._since_s:.1f} s\n")
+            sys.stderr.write(
+                f"{self._name}: {self._done}/{self._total} in {time.monotonic() - self._since_s:.1f} s\n"
+            )
         if self._task is not None and self._done < self._total:
             self._bar.update(self._task, total=self._done)
         self._name, self._task = "", None
@@ -87,8 +96,21 @@ class RichProgress:
 
 def final_table(summary: RunSummary) -> None:
     """One row a generation, then where the time went and where the page is."""
-    table = Table(title=f"{summary.promoted} of {summary.rounds} rounds promoted; champion: generation {summary.champion}")
-    for name in ("gen", "gate", "SR long tail", "DS", "SR nominal", "takeovers/km", "collisions/km", "phantom/km", "standstill", "p"):
+    table = Table(
+        title=f"{summary.promoted} of {summary.rounds} rounds promoted; champion: generation {summary.champion}"
+    )
+    for name in (
+        "gen",
+        "gate",
+        "SR long tail",
+        "DS",
+        "SR nominal",
+        "takeovers/km",
+        "collisions/km",
+        "phantom/km",
+        "standstill",
+        "p",
+    ):
         table.add_column(name, justify="left" if name in ("gen", "gate") else "right")
     for r in summary.rows:
         table.add_row(
@@ -119,11 +141,21 @@ def suite_table(report: Mapping[str, Any]) -> None:
     for name in ("scenario", "cases", "SR", "DS", "RC"):
         table.add_column(name, justify="left" if name == "scenario" else "right")
     for row in report["by_scenario"]:
-        table.add_row(row["scenario"], str(row["cases"]), f"{100 * row['sr']:.0f} %", f"{row['ds']:.1f}", f"{row['rc']:.1f}")
+        table.add_row(
+            row["scenario"],
+            str(row["cases"]),
+            f"{100 * row['sr']:.0f} %",
+            f"{row['ds']:.1f}",
+            f"{row['rc']:.1f}",
+        )
     low, high = totals["sr_interval"]
     table.add_section()
     table.add_row(
-        "all", str(totals["cases"]), f"{100 * totals['sr']:.1f} % [{100 * low:.0f}, {100 * high:.0f}]", f"{totals['ds']:.1f}", f"{totals['rc']:.1f}"
+        "all",
+        str(totals["cases"]),
+        f"{100 * totals['sr']:.1f} % [{100 * low:.0f}, {100 * high:.0f}]",
+        f"{totals['ds']:.1f}",
+        f"{totals['rc']:.1f}",
     )
     _stdout().print(table)
     _stdout().print(
@@ -152,7 +184,9 @@ def rows_table(rows: Sequence[Mapping[str, Any]]) -> None:
     for name in rows[0]:
         table.add_column(str(name))
     for row in rows:
-        table.add_row(*("" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()))
+        table.add_row(
+            *("" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values())
+        )
     _stdout().print(table)
 
 
@@ -168,4 +202,6 @@ def episode_view(found: Mapping[str, Any]) -> None:
 
 
 def _stdout() -> Console:
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 160)
+    return Console(
+        highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 160
+    )

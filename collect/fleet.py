@@ -167,14 +167,17 @@ class Fleet:
                 message = None
             if isinstance(message, PolicyInput):
                 return message
-            if message is None:
-                message = EpisodeResult(job, _fault_outcome(), fault="the rollout worker died or hung")
+            if not isinstance(message, EpisodeResult):
+                reason = message if isinstance(message, str) else "the rollout worker died or hung"
+                message = EpisodeResult(job, _fault_outcome(), fault=reason)
                 self._restart(slot_index)
             slot = self._slots[slot_index]
             if message.fault and slot.tries + 1 < MAX_TRIES:
                 slot.tries += 1
                 if job.record is not None:
-                    job = replace(job, episode_id=str(uuid.uuid5(uuid.UUID(job.episode_id), f"try {slot.tries}")))
+                    job = replace(
+                        job, episode_id=str(uuid.uuid5(uuid.UUID(job.episode_id), f"try {slot.tries}"))
+                    )
                 slot.current = (index, job)
                 slot.pipe.send(job)
                 continue
@@ -217,7 +220,9 @@ class Fleet:
                     break
                 if message == "ready":
                     return
-                raise SimulatorError(str(message), fix="see the message above; `loop doctor` checks the CARLA side")
+                raise SimulatorError(
+                    str(message), fix="see the message above; `loop doctor` checks the CARLA side"
+                )
             if slot.process.poll() is not None:
                 break
         raise SimulatorError(

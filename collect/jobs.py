@@ -52,6 +52,5 @@ class EpisodeResult:
     job: EpisodeJob
     outcome: Outcome
     path: Path | None = None
-    ticks: int = 0
     wall_s: float = 0.0
     fault: str = ""

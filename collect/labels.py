@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..store.database import Store
-from ..store.episodes import EpisodeReader
 from ..store.rows import PairRow, SegmentRow, TakeoverRow
-from .pairs import PairConfig, build_pairs
-from .segmenter import SegmenterConfig, segment
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,12 @@ class Subscriber(Protocol):
     """Something that watches an episode."""
 
     def on_moment(
-        self, moment: Moment, decision: Decision, policy: Control | None, driver: Control | None, plan: Plan | None
+        self,
+        moment: Moment,
+        decision: Decision,
+        policy: Control | None,
+        driver: Control | None,
+        plan: Plan | None,
     ) -> None:
         """One tick: the state before the step, and what is executed from it."""
         ...
@@ -144,7 +149,10 @@ def policy_input(past: Sequence[Moment], frames: int) -> PolicyInput:
     return PolicyInput(
         images=np.stack(images),
         history_m_rad=history(
-            [past[max(len(past) - 1 - k * PLAN_PERIOD_TICKS, 0)].ego for k in range(HISTORY_POINTS - 1, -1, -1)]
+            [
+                past[max(len(past) - 1 - k * PLAN_PERIOD_TICKS, 0)].ego
+                for k in range(HISTORY_POINTS - 1, -1, -1)
+            ]
         ),
         speed_mps=now.ego.speed_mps,
         accel_mps2=now.ego.accel_mps2,

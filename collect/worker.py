@@ -7,12 +7,11 @@ abort the interpreter's own exit.
 from __future__ import annotations
 
 import argparse
-import sys
+import contextlib
 import time
-import traceback
 from multiprocessing.connection import Connection
 
-from ..errors import SimulatorError, TakeoverError
+from ..errors import TakeoverError
 from ..sim_bridge.bridge import Bridge, leave_process
 from ..sim_bridge.drive import Drive
 from ..sim_bridge.server import EmbeddedServer
@@ -22,7 +21,7 @@ from .jobs import EpisodeJob, EpisodeResult
 from .planners import make_planner
 from .recorder import Recorder, recording_of
 from .scripted_driver import ScriptedDriver
-from .session import run_episode
+from .session import Subscriber, run_episode
 
 
 def main() -> None:
@@ -47,7 +46,8 @@ def main() -> None:
             _serve(pipe, drive)
             drive.close()
     except TakeoverError as error:
-        _tell(pipe, f"{error} ({error.fix})")
+        with contextlib.suppress(OSError):
+            pipe.send(f"{error} ({error.fix})")
     except (EOFError, OSError):
         pass  # the parent went away: nothing is left to do
     finally:
@@ -62,23 +62,15 @@ def _serve(pipe: Connection, drive: Drive) -> None:
         if job is None:
             return
         started_s = time.monotonic()
-        try:
-            result = _drive(job, drive, pipe)
-        except SimulatorError as error:
-            sys.stderr.write(f"{job.case.case_id}: {error}\n")
-            raise  # the server's state is unknown: the parent starts another worker
-        pipe.send(
-            EpisodeResult(
-                job, result[0], job.record / job.episode_id if job.record else None, result[1], time.monotonic() - started_s
-            )
-        )
+        outcome = _drive(job, drive, pipe)  # a fault ends the worker: the parent starts another
+        path = job.record / job.episode_id if job.record is not None else None
+        pipe.send(EpisodeResult(job, outcome, path, time.monotonic() - started_s))
 
 
-def _drive(job: EpisodeJob, drive: Drive, pipe: Connection) -> tuple[Outcome, int]:
+def _drive(job: EpisodeJob, drive: Drive, pipe: Connection) -> Outcome:
     planner = make_planner(job, drive, pipe)
     driver = ScriptedDriver(job.style, job.seed, drive) if job.driver == "scripted" else None
-    ticks = _TickCounter()
-    subscribers: list[object] = [ticks]
+    subscribers: list[Subscriber] = []
     recorder: Recorder | None = None
     if job.record is not None:
         recorder = Recorder(job.record, recording_of(job), drive)
@@ -89,7 +81,7 @@ def _drive(job: EpisodeJob, drive: Drive, pipe: Connection) -> tuple[Outcome, in
             job.case,
             planner,
             driver=driver,
-            subscribers=subscribers,  # type: ignore[arg-type]
+            subscribers=subscribers,
             disturbance=Disturbance(job.seed) if job.disturb else None,
             auto_brake_ttc_s=job.auto_brake_ttc_s,
         )
@@ -99,4 +91,8 @@ def _drive(job: EpisodeJob, drive: Drive, pipe: Connection) -> tuple[Outcome, in
         raise
     if recorder is not None:
         recorder.on_end(outcome)
-    return outcome, ticks.count
+    return outcome
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Is a generation better? Closed-loop results, the gate, the report."""

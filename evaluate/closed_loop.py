@@ -12,6 +12,7 @@ from ..collect.jobs import EpisodeJob, EpisodeResult
 from ..errors import SimulatorError
 from ..sim_bridge.scenarios.cases import BRAKING_TYPES
 from ..vocabulary import Case
+
 # Rows beside the policy (proof.md 3 and 4): two without any policy, two that change what it does or sees.
 BASELINES: dict[str, dict[str, Any]] = {
     "": {},
@@ -121,7 +122,8 @@ def evaluate_cases(
     faults = [r for r in results if r.fault]
     if faults:
         raise SimulatorError(
-            f"{len(faults)} of {len(jobs)} cases failed in the simulator, first {faults[0].job.case.case_id}: {faults[0].fault}",
+            f"{len(faults)} of {len(jobs)} cases failed in the simulator, "
+            f"first {faults[0].job.case.case_id}: {faults[0].fault}",
             fix="run the command again; finished cases are kept",
         )
     return [case_result(r) for r in results]

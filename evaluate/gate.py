@@ -1,4 +1,4 @@
-"""The promotion gate: is the challenger proved better than the champion? (proof.md 11 and 12)
+"""The promotion gate: is the challenger proved better than the champion?
 
 Three outcomes. *promote*: the primary test is significant at this round's share of alpha and every guard shows
 non-inferiority within its fixed margin. *reject*: something is shown to be worse. *inconclusive*: the evidence does
@@ -108,11 +108,20 @@ def decide(
         outcome = "reject"
         reason = "worse on the long tail" if worse else "worse than the margin: " + ", ".join(broken)
     elif p_value <= alpha and not unproved:
-        outcome, reason = "promote", f"{gained} cases gained, {lost} lost, p = {p_value:.4f} <= {alpha:.4f}; every guard holds"
+        outcome, reason = (
+            "promote",
+            f"{gained} cases gained, {lost} lost, p = {p_value:.4f} <= {alpha:.4f}; every guard holds",
+        )
     elif p_value <= alpha:
-        outcome, reason = "inconclusive", "better on the long tail, but not shown within the margin: " + ", ".join(unproved)
+        outcome, reason = (
+            "inconclusive",
+            "better on the long tail, but not shown within the margin: " + ", ".join(unproved),
+        )
     else:
-        outcome, reason = "inconclusive", f"{gained} cases gained, {lost} lost, p = {p_value:.4f} > {alpha:.4f}"
+        outcome, reason = (
+            "inconclusive",
+            f"{gained} cases gained, {lost} lost, p = {p_value:.4f} > {alpha:.4f}",
+        )
     return GateDecision(
         outcome=outcome,
         reason=reason,
@@ -130,7 +139,9 @@ def decide(
     )
 
 
-def futile(champion: Sequence[CaseResult], challenger: Sequence[CaseResult], total: int, alpha: float) -> bool:
+def futile(
+    champion: Sequence[CaseResult], challenger: Sequence[CaseResult], total: int, alpha: float
+) -> bool:
     """Whether the primary test can no longer become significant, even if every case to come were gained.
 
     Args:
@@ -153,7 +164,9 @@ def _paired(
     by_case = {r.case: r for r in champion}
     missing = [r.case.case_id for r in challenger if r.case not in by_case]
     if missing or not challenger:
-        raise ValueError(f"the champion was not driven on {missing[:3] or 'any case'}: the gate compares paired cases")
+        raise ValueError(
+            f"the champion was not driven on {missing[:3] or 'any case'}: the gate compares paired cases"
+        )
     return [by_case[r.case] for r in challenger], list(challenger)
 
 
@@ -175,15 +188,23 @@ def _guards(
         chosen = [i for i, r in enumerate(old) if r.braking is braking]
         if chosen:
             guards.append(
-                _sr_guard(name, [old[i] for i in chosen], [new[i] for i in chosen], config.margin_ability_sr, seed)
+                _sr_guard(
+                    name, [old[i] for i in chosen], [new[i] for i in chosen], config.margin_ability_sr, seed
+                )
             )
     before, after = [*old, *old_nominal], [*new, *new_nominal]
-    guards.append(_ratio_guard("standstill share", before, after, "standstill_s", config.margin_standstill, seed))
-    guards.append(_ratio_guard("phantom brakes per km", before, after, "phantom_brakes", config.margin_phantom, seed))
+    guards.append(
+        _ratio_guard("standstill share", before, after, "standstill_s", config.margin_standstill, seed)
+    )
+    guards.append(
+        _ratio_guard("phantom brakes per km", before, after, "phantom_brakes", config.margin_phantom, seed)
+    )
     return tuple(guards)
 
 
-def _sr_guard(name: str, old: Sequence[CaseResult], new: Sequence[CaseResult], margin: float, seed: int) -> Guard:
+def _sr_guard(
+    name: str, old: Sequence[CaseResult], new: Sequence[CaseResult], margin: float, seed: int
+) -> Guard:
     losses = np.array([float(a.success) - float(b.success) for a, b in zip(old, new, strict=True)])
     bound = paired_bootstrap(losses, seed=seed, confidence=0.90)  # two-sided 90 % = one-sided 95 %
     return Guard(name, bound.mean, bound.lower, bound.upper, margin)
@@ -195,7 +216,9 @@ def _ratio_guard(
     """Standstill: rise of the share of time. Phantom brakes: relative rise of the rate per km."""
     per_km = field == "phantom_brakes"
     tops = np.array([[getattr(r, field) for r in side] for side in (old, new)], float)
-    below = np.array([[r.driven_m / 1000 if per_km else r.duration_s for r in side] for side in (old, new)], float)
+    below = np.array(
+        [[r.driven_m / 1000 if per_km else r.duration_s for r in side] for side in (old, new)], float
+    )
     random = np.random.default_rng(seed)
     picks = np.vstack([np.arange(len(old)), random.integers(0, len(old), (2000, len(old)))])
     rates = tops[:, picks].sum(axis=2) / np.maximum(below[:, picks].sum(axis=2), 1e-9)

@@ -61,13 +61,30 @@ def plot(rows: Sequence[GenerationRow], path: Path) -> Path:
         best = row if best is None or row.gate == "promote" else best
         champions.append(best)
     panels = (
-        ("success rate, long tail [%]", [100 * r.sr for r in rows], [(100 * r.sr_interval[0], 100 * r.sr_interval[1]) for r in rows], [100 * c.sr for c in champions]),
-        ("driving score, long tail", [r.ds for r in rows], [r.ds_interval for r in rows], [c.ds for c in champions]),
+        (
+            "success rate, long tail [%]",
+            [100 * r.sr for r in rows],
+            [(100 * r.sr_interval[0], 100 * r.sr_interval[1]) for r in rows],
+            [100 * c.sr for c in champions],
+        ),
+        (
+            "driving score, long tail",
+            [r.ds for r in rows],
+            [r.ds_interval for r in rows],
+            [c.ds for c in champions],
+        ),
     )
     for axis, (title, values, intervals, line) in zip(axes, panels, strict=False):
         axis.step(numbers, line, where="post", color="#2a9d55", linewidth=1.5, label="champion")
         for number, value, (low, high), row in zip(numbers, values, intervals, rows, strict=True):
-            axis.errorbar(number, value, [[value - low], [high - value]], fmt="o", capsize=4, color=GATE_COLOURS[row.gate])
+            axis.errorbar(
+                number,
+                value,
+                [[value - low], [high - value]],
+                fmt="o",
+                capsize=4,
+                color=GATE_COLOURS[row.gate],
+            )
         axis.set_ylim(0, 100)
         axis.set_title(title)
     driven = [r for r in rows if r.takeovers_per_km is not None]
@@ -77,7 +94,9 @@ def plot(rows: Sequence[GenerationRow], path: Path) -> Path:
         axis.set_xlabel("generation")
         axis.set_xticks(numbers)
         axis.grid(alpha=0.25)
-    handles = [pyplot.Line2D([], [], marker="o", linestyle="", color=c, label=n) for n, c in GATE_COLOURS.items()]
+    handles = [
+        pyplot.Line2D([], [], marker="o", linestyle="", color=c, label=n) for n, c in GATE_COLOURS.items()
+    ]
     axes[0].legend(handles=[*axes[0].get_legend_handles_labels()[0], *handles], fontsize=8, loc="upper left")
     figure.savefig(path)
     pyplot.close(figure)
@@ -105,14 +124,18 @@ def page(
     from jinja2 import Environment
 
     template = resources.files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")
-    html = Environment(autoescape=True).from_string(template).render(
-        title=title,
-        rows=rows,
-        decisions=decisions,
-        seconds=sorted(seconds.items(), key=lambda item: -item[1]),
-        total_s=sum(seconds.values()),
-        colours=GATE_COLOURS,
-        picture=base64.b64encode(picture.read_bytes()).decode("ascii"),
+    html = (
+        Environment(autoescape=True)
+        .from_string(template)
+        .render(
+            title=title,
+            rows=rows,
+            decisions=decisions,
+            seconds=sorted(seconds.items(), key=lambda item: -item[1]),
+            total_s=sum(seconds.values()),
+            colours=GATE_COLOURS,
+            picture=base64.b64encode(picture.read_bytes()).decode("ascii"),
+        )
     )
     path.write_text(html, encoding="utf-8")
     return path

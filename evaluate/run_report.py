@@ -74,8 +74,17 @@ def write_summary(store: Store, run_id: str, home: Path, gate: GateConfig, sitti
     )
     picture = plot(rows, home / "loop_report.png")
     seconds = queries.step_seconds(store, run_id)
-    said = [{"round": d["round"], "outcome": d["outcome"], "reason": d["details"]["reason"]} for d in decisions]
-    html = page(rows, said, seconds, picture, home / "loop_report.html", f"loop run {run_id}: champion is generation {champion}")
+    said = [
+        {"round": d["round"], "outcome": d["outcome"], "reason": d["details"]["reason"]} for d in decisions
+    ]
+    html = page(
+        rows,
+        said,
+        seconds,
+        picture,
+        home / "loop_report.html",
+        f"loop run {run_id}: champion is generation {champion}",
+    )
     alphas = ", ".join(f"{d['details']['alpha']:.3f}" for d in decisions[:1]) or f"{gate.alpha:.3f}"
     power = mcnemar_power(gate.longtail_cases, 0.25, 0.10, float(alphas))
     return RunSummary(

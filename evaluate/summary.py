@@ -82,7 +82,10 @@ def suite_report(results: Sequence[CaseResult], *, suite: str, model: str) -> di
         "summary": asdict(summarise(results)),
         "parts": {name: asdict(summarise(rows)) for name, rows in parts.items() if rows},
         "by_scenario": [
-            {"scenario": name, **{k: v for k, v in asdict(summarise(rows)).items() if k in ("cases", "sr", "ds", "rc")}}
+            {
+                "scenario": name,
+                **{k: v for k, v in asdict(summarise(rows)).items() if k in ("cases", "sr", "ds", "rc")},
+            }
             for name, rows in sorted(groups.items())
         ],
         "cases": [

@@ -16,7 +16,11 @@ COMMANDS = sorted(GROUP.commands)  # type: ignore[attr-defined]
 
 def loop(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-P", "-m", "takeover", *arguments], capture_output=True, text=True, cwd=home, timeout=120
+        [sys.executable, "-P", "-m", "takeover", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=home,
+        timeout=120,
     )
 
 

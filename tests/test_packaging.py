@@ -34,7 +34,9 @@ def test_help_loads_no_heavy_module() -> None:
         "heavy = {'torch', 'transformers', 'trl', 'mlflow', 'pygame', 'carla', 'numba', 'duckdb', 'pandas'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
-    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, cwd="/", check=True)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script], capture_output=True, text=True, cwd="/", check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
@@ -45,5 +47,7 @@ def test_the_drive_worker_loads_no_training_stack() -> None:
         "print(sorted(heavy & set(sys.modules)), flush=True)\n"
         "os._exit(0)\n"
     )
-    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, cwd="/", check=True)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script], capture_output=True, text=True, cwd="/", check=True
+    )
     assert done.stdout.strip() == "[]"

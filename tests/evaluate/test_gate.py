@@ -13,7 +13,9 @@ TYPES = ("DynamicObjectCrossing", "ParkedObstacle", "HardBreakRoute", "MergerInt
 CONFIG = GateConfig()
 
 
-def results(wins: list[bool], *, types: tuple[str, ...] = TYPES, stand_s: float = 0.5, phantom: int = 0) -> list[CaseResult]:
+def results(
+    wins: list[bool], *, types: tuple[str, ...] = TYPES, stand_s: float = 0.5, phantom: int = 0
+) -> list[CaseResult]:
     return [
         CaseResult(
             case=Case(types[i % len(types)], 10_000 + i),
@@ -40,7 +42,9 @@ def judge(old: list[CaseResult], new: list[CaseResult], old_n: list[CaseResult],
 
 
 def test_a_clear_gain_is_promoted() -> None:
-    decision = judge(results([i < 20 for i in range(64)]), results([i < 44 for i in range(64)]), nominal(23), nominal(23))
+    decision = judge(
+        results([i < 20 for i in range(64)]), results([i < 44 for i in range(64)]), nominal(23), nominal(23)
+    )
     assert (decision.outcome, decision.gained, decision.lost) == ("promote", 24, 0)
     assert decision.p_value == pytest.approx(0.5**24)
     assert decision.alpha == pytest.approx(0.01)
@@ -53,12 +57,16 @@ def test_equal_generations_are_inconclusive() -> None:
 
 
 def test_a_loss_on_the_long_tail_is_rejected() -> None:
-    decision = judge(results([i < 44 for i in range(64)]), results([i < 20 for i in range(64)]), nominal(23), nominal(23))
+    decision = judge(
+        results([i < 44 for i in range(64)]), results([i < 20 for i in range(64)]), nominal(23), nominal(23)
+    )
     assert decision.outcome == "reject"
 
 
 def test_a_gain_bought_with_everyday_driving_is_rejected() -> None:
-    decision = judge(results([i < 20 for i in range(64)]), results([i < 44 for i in range(64)]), nominal(24), nominal(12))
+    decision = judge(
+        results([i < 20 for i in range(64)]), results([i < 44 for i in range(64)]), nominal(24), nominal(12)
+    )
     assert decision.outcome == "reject"
     assert "nominal SR" in decision.reason
 

@@ -8,7 +8,22 @@ from takeover.evaluate.report import GenerationRow, page, plot
 
 
 def row(generation: int, gate: str, sr: float) -> GenerationRow:
-    return GenerationRow(generation, gate, sr, (sr - 0.1, sr + 0.1), 60.0, (50.0, 70.0), 0.95, 4.0, 1.5, 0.1, 0.05, 0.01, generation == 1, 64)
+    return GenerationRow(
+        generation,
+        gate,
+        sr,
+        (sr - 0.1, sr + 0.1),
+        60.0,
+        (50.0, 70.0),
+        0.95,
+        4.0,
+        1.5,
+        0.1,
+        0.05,
+        0.01,
+        generation == 1,
+        64,
+    )
 
 
 def test_plot_and_page(tmp_path: Path) -> None:
@@ -17,7 +32,9 @@ def test_plot_and_page(tmp_path: Path) -> None:
     with Image.open(picture) as image:
         assert image.size[0] > 800
     decisions = [{"round": 1, "outcome": "promote", "reason": "12 gained <b>&</b> 2 lost"}]
-    html = page(rows, decisions, {"drives": 30.0, "refine": 10.0}, picture, tmp_path / "run.html", "A run").read_text()
+    html = page(
+        rows, decisions, {"drives": 30.0, "refine": 10.0}, picture, tmp_path / "run.html", "A run"
+    ).read_text()
     assert "62.5" in html
     assert "&lt;b&gt;" in html
     assert "data:image/png;base64," in html

@@ -10,9 +10,33 @@ from takeover.evaluate.summary import suite_report, summarise
 from takeover.vocabulary import Case
 
 RESULTS = [
-    CaseResult(Case("DynamicObjectCrossing", 10_000), True, 100.0, 100.0, (), "route_complete", 100.0, 10.0, 0, 1.0),
-    CaseResult(Case("ParkedObstacle", 10_001), False, 30.0, 50.0, ("collision_vehicle",), "collision", 50.0, 6.0, 1, 0.0),
-    CaseResult(Case("DynamicObjectCrossing", 10_002, True), True, 100.0, 100.0, (), "route_complete", 100.0, 9.0, 2, 4.0),
+    CaseResult(
+        Case("DynamicObjectCrossing", 10_000), True, 100.0, 100.0, (), "route_complete", 100.0, 10.0, 0, 1.0
+    ),
+    CaseResult(
+        Case("ParkedObstacle", 10_001),
+        False,
+        30.0,
+        50.0,
+        ("collision_vehicle",),
+        "collision",
+        50.0,
+        6.0,
+        1,
+        0.0,
+    ),
+    CaseResult(
+        Case("DynamicObjectCrossing", 10_002, True),
+        True,
+        100.0,
+        100.0,
+        (),
+        "route_complete",
+        100.0,
+        9.0,
+        2,
+        4.0,
+    ),
     CaseResult(Case("HardBreakRoute", 10_003), False, 0.0, 0.0, (), "timeout", 0.0, 15.0, 0, 15.0),
 ]
 
@@ -29,7 +53,11 @@ def test_rates() -> None:
 
 def test_report_keeps_decoys_and_kinds_apart() -> None:
     report = suite_report(RESULTS, suite="longtail", model="0")
-    assert {name: part["cases"] for name, part in report["parts"].items()} == {"braking": 2, "steering": 1, "decoys": 1}
+    assert {name: part["cases"] for name, part in report["parts"].items()} == {
+        "braking": 2,
+        "steering": 1,
+        "decoys": 1,
+    }
     assert [c["success"] for c in report["cases"]] == [1, 0, 1, 0]
     assert report["cases"][1]["infractions"] == ["collision_vehicle"]
 

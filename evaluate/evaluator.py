@@ -1,0 +1,122 @@
+"""Drives a generation on a suite's cases, and remembers: a case is driven once for a set of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from ..collect.fleet import BatchPlanner, Fleet
+from ..sim_bridge.scenarios.cases import suite
+from ..store import queries
+from ..store.database import Store
+from ..vocabulary import Case
+from .closed_loop import CaseResult, evaluate_cases
+from .results import from_row, to_row
+
+
+class Progress(Protocol):
+    """Where long work says how far it is."""
+
+    def stage(self, name: str, total: int) -> None:
+        """A stage of `total` steps begins."""
+        ...
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Steps of it are done."""
+        ...
+
+    def say(self, text: str) -> None:
+        """One line."""
+        ...
+
+
+class Evaluator:
+    """Closed-loop results of generations and baselines.
+
+    Args:
+        store: Keeps the results.
+        rollouts: Gives the workers, started when something has to be driven.
+        policy: Loads a generation's policy.
+        progress: Where to say how far it is.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        rollouts: Callable[[], AbstractContextManager[Fleet]],
+        policy: Callable[[int], BatchPlanner],
+        progress: Progress,
+    ) -> None:
+        self._store = store
+        self._rollouts = rollouts
+        self._policy = policy
+        self._progress = progress
+
+    def results(
+        self,
+        generation: int | None,
+        name: str,
+        cases: Sequence[Case],
+        title: str,
+        *,
+        baseline: str = "",
+        so_far: list[CaseResult] | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> list[CaseResult]:
+        """Results on the given cases of a suite; the missing ones are driven and kept.
+
+        Args:
+            generation: Its number; None for a baseline without a policy.
+            name: Suite.
+            cases: Of that suite.
+            title: For the progress bar.
+            baseline: See `closed_loop.BASELINES`.
+            so_far: Filled as results come in, known ones first.
+            stop: Asked now and then; True leaves out the cases that have not begun.
+        """
+        key = self._key(generation, baseline)
+        known = self._known(key, name)
+        left = [case for case in cases if case not in known]
+        so_far = [] if so_far is None else so_far
+        so_far.extend(known[case] for case in cases if case in known)
+        if left:
+            self._progress.stage(title, len(cases))
+            self._progress.advance(len(cases) - len(left))
+            wins = sum(result.success for result in so_far)
+
+            def told(result: CaseResult) -> None:
+                nonlocal wins
+                wins += result.success
+                so_far.append(result)
+                self._progress.advance(note=f"{wins} of {len(so_far)} succeeded")
+
+            with self._rollouts() as fleet:
+                driven = evaluate_cases(
+                    fleet,
+                    left,
+                    None if generation is None else self._policy(generation),
+                    generation=baseline if generation is None else str(generation),
+                    baseline=baseline,
+                    on_result=told,
+                    stop=stop,
+                )
+            self._store.put(
+                [to_row(r, weights_sha256=key, suite=name, generation=generation) for r in driven]
+            )
+            known |= {result.case: result for result in driven}
+        return [known[case] for case in cases if case in known]
+
+    def stored(self, generation: int, name: str, cases: int) -> list[CaseResult]:
+        """What is known of a generation on the first cases of a suite; drives nothing."""
+        known = self._known(self._key(generation, ""), name)
+        return [known[case] for case in suite(name, cases) if case in known]
+
+    def _known(self, key: str, name: str) -> dict[Case, CaseResult]:
+        return {result.case: result for result in map(from_row, queries.evaluations(self._store, key, name))}
+
+    def _key(self, generation: int | None, baseline: str) -> str:
+        if generation is None:
+            return baseline
+        sha256 = str(queries.generation(self._store, generation)["sha256"])
+        return f"{sha256}+{baseline}" if baseline else sha256
