@@ -1,0 +1,1 @@
+"""Refinement: sft, dpo, grpo, refit of the head, anchors; imports neither carla nor mlflow."""

@@ -92,7 +92,7 @@ class _Stage:
         )
 
     def calibrate(self) -> None:
-        """Give `directional` the threshold at which it refines as often as the published reward does at its own."""
+        """Give `directional` the threshold at which it refines as often as the published reward does."""
         if self.config.variant == "directional":
             with torch.no_grad():
                 plans = self.sample(self.scenes.features, self.config.samples)
@@ -101,7 +101,7 @@ class _Stage:
             self.threshold = float(torch.quantile(best["directional"], rate)) if rate > 0 else 0.0
 
     def feedback(self) -> _Feedback:
-        """Refine the scenes whose best sample is below the threshold: analyse the worst one, ask again (step 3)."""
+        """Step 3: where the best sample is below the threshold, analyse the worst one and ask again."""
         with torch.no_grad():
             plans = self.sample(self.scenes.features, self.config.samples)
         rewards = self.rewards(self.scenes, plans)
@@ -153,7 +153,7 @@ class _Stage:
     def _corrected(
         self, index: Tensor, feedback: _Feedback, scenes: _Scenes, best: Tensor
     ) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        """K plans of the refined scenes, kept only if better than every sample: ((B, K, 8, 2), (B, K)), (B, K)."""
+        """K plans of the refined scenes and their rewards; present only if better than every sample."""
         assert feedback.features is not None
         count = self.config.feedback
         rows = feedback.row[index]

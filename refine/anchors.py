@@ -1,18 +1,21 @@
 """SafeAlign's anchors, equations 5 to 13, as pure functions of plans.
 
-Two variants. `published` is the paper to the letter: d is the L2 norm of the whole flattened plan in metres, the Huber
-loss tests an L1 norm against a squared L2 norm, advantages are neither clamped nor re-signed. `directional`, the default,
-repairs what is wrong with it (letters as in the tests):
+Two variants. `published` is the paper to the letter: d is the L2 norm of the whole flattened plan in metres,
+the Huber loss tests an L1 norm against a squared L2 norm, advantages are neither clamped nor re-signed.
+`directional`, the default, repairs what is wrong with it (letters as in the tests):
 
 a. the anchors' own terms have no gradient, so they act on the head's noise-free plan instead;
-b. `r_pref` rewards any distance from the negative, so it becomes progress along the axis from negative to positive;
-c. the margin is measured on the whole sequence (0.35 m a point), so the hinge becomes metres a point along that axis;
+b. `r_pref` rewards any distance from the negative, so it becomes progress along the axis from negative to
+positive;
+c. the margin is measured on the whole sequence (0.35 m a point), so the hinge becomes metres a point along
+that axis;
 d. terms that need an absent negative are left out and the other weights renormalised;
 e. a group whose rewards agree has no advantage instead of an infinite one;
 f. Huber is discontinuous, so it becomes the mean over points of a proper Huber of the point's distance;
 g. a pair whose positive does not earn more than its negative is quarantined (`is_consistent`).
 
-Plans are (..., G, 8, 2) float tensors in metres, ego frame; anchors (..., 8, 2); masks (..., 8) true where a waypoint counts.
+Plans are (..., G, 8, 2) float tensors in metres, ego frame; anchors (..., 8, 2); masks (..., 8) true where a
+waypoint counts.
 """
 
 from __future__ import annotations
@@ -47,7 +50,7 @@ PAPER = AnchorConstants()
 
 
 def distance(a_m: Tensor, b_m: Tensor, mask: Tensor) -> Tensor:
-    """L2 norm of the difference of two flattened plans over the waypoints that count, (..., 8, 2) -> (...)."""
+    """L2 norm of two flattened plans' difference over the waypoints that count: (..., 8, 2) -> (...)."""
     return _masked(a_m - b_m, mask).flatten(-2).norm(dim=-1)
 
 
@@ -81,7 +84,7 @@ def preference_reward(
 
 
 def goal_reward(plans_m: Tensor, pos_m: Tensor, mask: Tensor, constants: AnchorConstants = PAPER) -> Tensor:
-    """exp(-FDE / s_goal) against the positive's last waypoint that counts (eq. 13): (..., G, 8, 2) -> (..., G)."""
+    """exp(-FDE / s_goal) to the positive's last waypoint that counts (eq. 13): (..., G, 8, 2) -> (..., G)."""
     steps = torch.arange(1, mask.shape[-1] + 1, device=mask.device)
     last = (mask * steps).argmax(dim=-1)
     index = last[..., None, None].expand(*last.shape, 1, 2)
@@ -192,8 +195,8 @@ def hinge(
 ) -> Tensor:
     """Push away from the negative anchor (second branch of eq. 9): (..., G, 8, 2) -> (..., G).
 
-    `directional` measures metres a point gained along the axis from negative to positive, and its margin never asks for
-    more than the positive itself has.
+    `directional` measures metres a point gained along the axis from negative to positive, and its margin
+    never asks for more than the positive itself has.
     """
     pos, neg, valid = pos_m.unsqueeze(-3), neg_m.unsqueeze(-3), mask.unsqueeze(-2)
     if variant == "published":
@@ -258,7 +261,7 @@ def _mean_points(values: Tensor, mask: Tensor) -> Tensor:
 def _along_axis(
     plans_m: Tensor, pos: Tensor, neg: Tensor, valid: Tensor, constants: AnchorConstants
 ) -> tuple[Tensor, Tensor]:
-    """Share of the way from negative to positive, and mean distance in metres from the segment between them."""
+    """Share of the way from negative to positive, and mean distance in metres from the segment."""
     axis = _masked(pos - neg, valid)
     offset = _masked(plans_m - neg, valid)
     along = (offset * axis).flatten(-2).sum(-1) / ((axis**2).flatten(-2).sum(-1) + constants.eta)

@@ -1,4 +1,4 @@
-"""Configuration of the refinement stages. Keys that are TRL's bear TRL's names and mean what TRL means by them."""
+"""Configuration of the refinement stages. Keys that are TRL's bear TRL's names and meaning."""
 
 from __future__ import annotations
 
@@ -128,7 +128,9 @@ class AnchorConfig(Section):
         6, ge=1, le=1000, description="the paper takes 10; features are cached, so they are cheap"
     )
     per_device_train_batch_size: int = Field(32, ge=1, le=4096, description="scenes of a step")
-    learning_rate: float = Field(1e-4, gt=0, lt=1, description="SafeAlign's rate of the action head")
+    learning_rate: float = Field(
+        3e-4, gt=0, lt=1, description="SafeAlign trains its head with 1e-4 over many more steps"
+    )
     samples: int = Field(6, ge=2, le=256, description="N")
     sigma: float = Field(
         0.3,

@@ -1,6 +1,7 @@
-"""Samples and pairs -> rows that a trainer stacks: what is asked, what the answer is, what the head should say.
+"""Samples and pairs -> rows that a trainer stacks: what is asked, the answer, what the head should say.
 
-The order of all rows of a stage is drawn beforehand from the seed, so the mix of a batch is exact and a run repeatable.
+The order of all rows of a stage is drawn beforehand from the seed, so the mix of a batch is exact and a run
+repeatable.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def check_roles(items: Sequence[DrivingSample | PreferencePair]) -> None:
 def answer(
     policy: Policy, target_m: Float, speed_mps: float, mask: NDArray[np.bool_], reasoning: str = ""
 ) -> str:
-    """The assistant's turn for a plan; the search for its tokens is remembered, for rounds repeat their data."""
+    """The assistant's turn for a plan; its tokens are remembered, for rounds repeat their data."""
     key = np.ascontiguousarray(target_m, np.float32).tobytes()
     codec = policy.codec
     return write_answer(
@@ -96,7 +97,7 @@ def _actions(
 
 
 def draws(weights: Sequence[float], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """`n` indices in proportion to the weights, as even as possible (systematic resampling), in random order."""
+    """`n` indices in proportion to the weights, as even as can be (systematic resampling), shuffled."""
     share = np.asarray(weights, np.float64)
     if share.size == 0 or not np.isfinite(share).all() or (share < 0).any() or share.sum() <= 0:
         raise RefineError("no sample has a positive weight", fix="collect takeovers before refining")
@@ -116,8 +117,8 @@ def sft_rows(
 ) -> list[SftRow]:
     """All rows of an SFT stage, batch after batch.
 
-    Stage 1 of the curriculum shows plain prompts; stage 2 shows `negative_share` of the takeover rows with their rejected
-    plan and its analysis. The target is the good plan in both.
+    Stage 1 of the curriculum shows plain prompts; stage 2 shows `negative_share` of the takeover rows with
+    their rejected plan and its analysis. The target is the good plan in both.
 
     Args:
         policy: Whose prompts and tokens.
@@ -141,21 +142,28 @@ def sft_rows(
     rows: list[SftRow] = []
     for step in range(config.max_steps):
         late = step >= config.negative_from * config.max_steps
-        group = [
-            _sft_row(policy, samples[i], config, rng, late) for i in fresh[step * new : (step + 1) * new]
-        ] + [_sft_row(policy, replay[i], config, rng, False) for i in kept[step * old : (step + 1) * old]]
+        # Reasoning is for whole batches: one long answer among plans would pad them all.
+        speak = bool(rng.random() < config.reason_share)
+        chosen = [(samples[i], late) for i in fresh[step * new : (step + 1) * new]]
+        chosen += [(replay[i], False) for i in kept[step * old : (step + 1) * old]]
+        group = [_sft_row(policy, sample, config, rng, second, speak) for sample, second in chosen]
         rows.extend(group[i] for i in rng.permutation(batch))
     return rows
 
 
 def _sft_row(
-    policy: Policy, sample: DrivingSample, config: SftConfig, rng: np.random.Generator, late: bool
+    policy: Policy,
+    sample: DrivingSample,
+    config: SftConfig,
+    rng: np.random.Generator,
+    late: bool,
+    speak: bool,
 ) -> SftRow:
-    dice = rng.random(2)
-    if late and sample.negative_m is not None and dice[0] < config.negative_share:
+    dice = rng.random()
+    if late and sample.negative_m is not None and dice < config.negative_share:
         text = policy.prompt(sample.input, PromptMode.NEGATIVE, sample.negative_m, sample.analysis)
         reasoning = ""
-    elif sample.reasoning and dice[1] < config.reason_share:
+    elif sample.reasoning and speak:
         text, reasoning = policy.prompt(sample.input, PromptMode.REASON), sample.reasoning
     else:
         text, reasoning = policy.prompt(sample.input), ""
@@ -224,7 +232,7 @@ def _replay_row(policy: Policy, sample: DrivingSample, rng: np.random.Generator)
 
 
 def perturbed(plan_m: Float, rng: np.random.Generator) -> Float:
-    """A worse plan for an uneventful scene: needless braking (the known vice of takeover learning), or a drift aside.
+    """A worse plan for an uneventful scene: needless braking (the vice of takeovers), or a drift.
 
     A plan that hardly moves gets a needless start instead of a brake.
     """

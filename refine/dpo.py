@@ -74,7 +74,8 @@ def run_dpo(
     with without_notices():
         trainer = DrivingDPOTrainer(
             model=policy.model,
-            # TRL would reload the reference from where the model once came from; an adapter is simply switched off.
+            # TRL would reload the reference from where the model once came from; an adapter is simply
+            # switched off.
             ref_model=copy.deepcopy(policy.model) if peft_config is None else None,
             args=TrlConfig(
                 **trainer_options(policy, config, seed, out_dir),

@@ -42,7 +42,7 @@ def fingerprint(policy: Policy, *, head: bool = False) -> str:
     for name, value in sorted(policy.model.state_dict().items()):
         if head or not name.startswith("action_head"):
             digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
 
@@ -93,7 +93,7 @@ class FeatureCache:
 def _key(policy: Policy, item: PolicyInput, text: str) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
     digest.update(text.encode())
-    digest.update(np.ascontiguousarray(policy.encoder.pictures(item)))
-    digest.update(np.ascontiguousarray(item.history_m_rad))
-    digest.update(np.array([item.speed_mps, item.accel_mps2, item.yaw_rate_radps]))
+    digest.update(policy.encoder.pictures(item).tobytes())
+    digest.update(item.history_m_rad.tobytes())
+    digest.update(np.array([item.speed_mps, item.accel_mps2, item.yaw_rate_radps]).tobytes())
     return digest.digest()

@@ -1,6 +1,7 @@
 """The negative-analysis block of SafeAlign 3.4: what is wrong with a plan, measured against a safe one.
 
-Four levels: risk identification, failure attribution (along and across), counterfactual, actionable correction.
+Four levels: risk identification, failure attribution (along and across), counterfactual, actionable
+correction.
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ ANCHORS = 2
 class Groups:
     """Samples, rewards and advantages of the scenes at hand; TRL calls `rollout` and `reward`.
 
-    Rows of one scene lie together, `num_generations` of them; the anchors are the last two where the scene has both.
+    Rows of one scene lie together, `num_generations` of them; the anchors are the last two where the scene
+    has both.
 
     Attributes:
         skipped: Groups whose samples all earned the same; they teach nothing.
@@ -80,7 +81,7 @@ class Groups:
         return [float(value) for value in values]
 
     def advantages(self) -> Tensor:
-        """(B,) from the statistics of each group's samples; anchors signed and clamped (`group_advantages`)."""
+        """(B,) from the statistics of each group's samples; anchors signed and clamped."""
         size = self._config.num_generations
         parts: list[Tensor] = []
         for start in range(0, len(self._batch), size):
@@ -118,7 +119,7 @@ class Groups:
         return [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]
 
     def _sample(self, rows: Sequence[GrpoRow]) -> list[tuple[list[int], list[int]]]:
-        """Prompt and completion ids; each row has its pictures of its own, for `generate` would mix repeated ones up."""
+        """Prompt and completion ids; every row brings its pictures, for `generate` mixes up repeated ones."""
         policy, model = self._policy, self._policy.model
         tokenizer = policy.processor.tokenizer
         batch = policy.encode([row.input for row in rows], [row.text for row in rows])
@@ -131,6 +132,9 @@ class Groups:
                 temperature=self._config.temperature,
                 top_k=0,
                 max_new_tokens=self._config.max_completion_length,
+                # An image token in a completion would want a picture; none of the specials belongs into a
+                # plan.
+                suppress_tokens=[i for i in tokenizer.all_special_ids if i != tokenizer.eos_token_id],
                 pad_token_id=tokenizer.pad_token_id,
                 eos_token_id=tokenizer.eos_token_id,
             )

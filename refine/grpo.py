@@ -1,8 +1,8 @@
 """GRPO on action tokens with SafeAlign's two anchors inside each group.
 
-TRL cannot put a foreign completion into a group. Its rollout function can (`groups.Groups`), and one subclass with two
-overrides does the rest: advantages are computed again from the samples' statistics alone, and the head's loss is added.
-`tests/refine/test_grpo.py` fails when TRL changes the members used here.
+TRL cannot put a foreign completion into a group. Its rollout function can (`groups.Groups`), and one subclass
+with two overrides does the rest: advantages are computed again from the samples' statistics alone, and the
+head's loss is added. `tests/refine/test_grpo.py` fails when TRL changes the members used here.
 """
 
 from __future__ import annotations

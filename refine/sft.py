@@ -1,4 +1,4 @@
-"""SFT: imitation of recoveries and corrections with replay, text and head in one pass (SafeAlign eq. 4 and 3.4)."""
+"""SFT: imitation of recoveries and corrections with replay, text and head in one pass (SafeAlign eq. 4)."""
 
 from __future__ import annotations
 

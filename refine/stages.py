@@ -1,4 +1,4 @@
-"""The stages of a round in their order, each saved when it is done, so that a killed run goes on where it was."""
+"""The stages of a round in their order, each saved when it is done, so that a killed run can go on."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ def run_stages(
 ) -> list[StageReport]:
     """Refine a policy in place: sft, dpo, grpo, refit, anchor.
 
-    Each finished stage leaves `<n>-<stage>/` (weights, the last one only) and `<n>-<stage>.json` (its report, written
-    last). Called again with the same data, configuration, seed and starting weights, finished stages are not repeated.
+    Each finished stage leaves `<n>-<stage>/` (weights, the last one only) and `<n>-<stage>.json` (its report,
+    written last). Called again with the same data, configuration, seed and starting weights, finished stages
+    are not repeated.
 
     Args:
         policy: Starts as the champion; holds the challenger afterwards.
@@ -182,8 +183,8 @@ def _key(
     digest.update(f"{fingerprint(policy, head=True)} {seed} {config.model_dump_json()}".encode())
     for sample in [*samples, *replay]:
         digest.update(f"{sample.case_id} {sample.weight} {sample.input.speed_mps}".encode())
-        digest.update(np.ascontiguousarray(sample.target_m, np.float32))
+        digest.update(np.asarray(sample.target_m, np.float32).tobytes())
     for pair in pairs:
         digest.update(f"{pair.pair_id} {pair.weight}".encode())
-        digest.update(np.ascontiguousarray(pair.chosen_m, np.float32))
+        digest.update(np.asarray(pair.chosen_m, np.float32).tobytes())
     return digest.hexdigest()

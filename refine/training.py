@@ -109,7 +109,7 @@ class FiniteGuard(TrainerCallback):
     """
 
     def __init__(self, model: nn.Module, steps: int, progress: Progress) -> None:
-        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        self._parameters: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
         self._saved = [p.detach().clone() for p in self._parameters]
         self._steps, self._progress = steps, progress
         self._seen: list[float] = []
@@ -154,7 +154,8 @@ class FiniteGuard(TrainerCallback):
 class HeadLossMixin:
     """Adds the head's loss to a TRL trainer; must come before the trainer in the bases.
 
-    TRL calls the backbone itself, so the hidden states of its own pass are taken from the model's hook: no second pass.
+    TRL calls the backbone itself, so the hidden states of its own pass are taken from the model's hook: no
+    second pass.
     """
 
     policy: Policy

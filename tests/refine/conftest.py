@@ -1,4 +1,4 @@
-"""Synthetic scenes that a tiny policy can learn: a block on one side of the picture means steer to the other."""
+"""Synthetic scenes that a tiny policy can learn: steer away from the block."""
 
 from __future__ import annotations
 
@@ -82,7 +82,8 @@ def make_pairs(n: int, seed: int = 1, role: Role = Role.TRAIN) -> list[Preferenc
 
 
 REASONING = (
-    '{"scene": "lane", "critical_object": "block", "current_risk": "high", "counterfactual_risk": "collision", '
+    '{"scene": "lane", "critical_object": "block", "current_risk": "high", '
+    '"counterfactual_risk": "collision", '
     '"meta_actions": [["maintain", "keep"], ["maintain", "keep"]]}'
 )
 

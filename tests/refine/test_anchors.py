@@ -35,7 +35,7 @@ def close(value: torch.Tensor, expected: float) -> bool:
     return abs(float(value) - expected) < 1e-6
 
 
-# -- the paper, against numbers worked out by hand -------------------------------------------------------------
+# The paper, against numbers worked out by hand.
 
 
 def test_distance_is_the_norm_of_the_whole_sequence_over_the_waypoints_that_count() -> None:
@@ -107,7 +107,7 @@ def test_published_contrastive_loss() -> None:
     assert close(loss, (0.25 + 0.2 + 1.5) / 4)
 
 
-# -- the paper's faults, and that the default has none of them --------------------------------------------------
+# The paper's faults, and that the default has none of them.
 
 
 def _anchor_gradient(variant: str) -> float:
