@@ -259,7 +259,7 @@ def score_tracks(scene: Scene, tracks: ArrayLike) -> PdmsScores:
     out = np.empty((len(given), 5))
     _metrics(
         given,
-        _frames(scene),
+        agents_at_10_hz(scene),
         np.array(scene.agent_size_m, np.float64, order="C").reshape(-1, 2),
         np.array(scene.agent_kind, np.int8),
         np.array(scene.centerline_m, np.float64, order="C"),
@@ -311,7 +311,7 @@ def min_ttc(scene: Scene, plans: ArrayLike, start_s: float = 0.0, horizon_s: flo
         (P,) seconds, inf for none.
     """
     tracks = track_plans(scene, plans)
-    frames = _frames(scene)[:, :_N]
+    frames = agents_at_10_hz(scene)[:, :_N]
     agents = np.stack(
         (
             frames[..., 0],
@@ -352,7 +352,8 @@ def tracked_waypoints(scene: Scene, tracks: ArrayLike) -> Float:
     return np.stack((dx * cos + dy * sin, dy * cos - dx * sin, turn), -1).astype(np.float32)
 
 
-def _frames(scene: Scene) -> Array:
+def agents_at_10_hz(scene: Scene) -> Array:
+    """(N, 51, 6) x, y, cos and sin of yaw, vx, vy; NaN where an agent is absent."""
     agents = np.array(scene.agents, np.float64, order="C")
     if agents.size == 0:
         return np.empty((0, FRAMES, 6))

@@ -1,0 +1,236 @@
+"""Centre-line proposals by the recipe of PDM-Closed: target speeds x lateral offsets, each following the road by IDM.
+
+The best of them is the reference that EP is relative to (proof.md 10), and they are what counterfactual planning
+chooses from. They look ahead in the recorded future, so they yield to whoever is about to enter their way.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from ..vocabulary import PLAN_POINTS
+from .pdms import PdmsScores, agents_at_10_hz, score_tracks, track_plans
+from .pdms_kernels import FRAMES
+from .scene import Scene
+from .tracker import STEP_S, STEPS
+
+Array = NDArray[np.float64]
+
+SPEED_SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)  # of the speed limit
+OFFSETS_M = (0.0, -1.0, 1.0)
+EXTENSION_M = 80.0  # the line goes on straight beyond the route's end
+HEADWAY_S, MIN_GAP_M = 1.5, 2.0
+ACCEL_MPS2, BRAKE_MPS2, HARD_BRAKE_MPS2 = 2.0, 3.0, 7.0
+LOOK_AHEAD_STEPS = 15  # who will be in the way within 1.5 s is in it now
+SIDE_MARGIN_M = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A route's centre line by arc length, extended at its end.
+
+    Attributes:
+        points_m: (M, 2) world.
+        along_m: (M,) arc length.
+        yaw_rad: (M,) direction, unwrapped.
+    """
+
+    points_m: Array
+    along_m: Array
+    yaw_rad: Array
+
+    @staticmethod
+    def of(centerline_m: Array, extension_m: float = EXTENSION_M) -> Line:
+        """From (M, 2) points, M >= 2."""
+        points = np.asarray(centerline_m, np.float64)
+        step = points[-1] - points[-2]
+        points = np.vstack((points, points[-1] + step / np.hypot(*step) * extension_m))
+        gaps = np.diff(points, axis=0)
+        yaw = np.unwrap(np.arctan2(gaps[:, 1], gaps[:, 0]))
+        along = np.concatenate(([0.0], np.cumsum(np.hypot(gaps[:, 0], gaps[:, 1]))))
+        # A direction belongs to the middle of its segment; at the points it is the mean of both sides.
+        return Line(points, along, np.concatenate((yaw[:1], 0.5 * (yaw[:-1] + yaw[1:]), yaw[-1:])))
+
+    def place(self, xy_m: Array) -> tuple[Array, Array, Array]:
+        """Arc length, distance to the left and direction of the line nearest to points (..., 2)."""
+        xy = np.asarray(xy_m, np.float64)
+        flat = xy.reshape(-1, 2)
+        start, gap = self.points_m[:-1], np.diff(self.points_m, axis=0)
+        span = np.diff(self.along_m)
+        away = flat[:, None] - start
+        share = np.clip((away * gap).sum(-1) / (span * span), 0.0, 1.0)
+        rest = away - share[..., None] * gap
+        best = (rest * rest).sum(-1).argmin(1)
+        rows = np.arange(len(flat))
+        along = self.along_m[best] + share[rows, best] * span[best]
+        unit = gap[best] / span[best, None]
+        left = unit[:, 0] * away[rows, best, 1] - unit[:, 1] * away[rows, best, 0]
+        shape = xy.shape[:-1]
+        return along.reshape(shape), left.reshape(shape), np.interp(along, self.along_m, self.yaw_rad).reshape(shape)
+
+    def pose(self, along_m: Array, left_m: Array, slope: Array) -> Array:
+        """Poses (..., 3) beside the line; `slope` is d left / d along."""
+        yaw = np.interp(along_m, self.along_m, self.yaw_rad)
+        x = np.interp(along_m, self.along_m, self.points_m[:, 0]) - left_m * np.sin(yaw)
+        y = np.interp(along_m, self.along_m, self.points_m[:, 1]) + left_m * np.cos(yaw)
+        return np.stack((x, y, yaw + np.arctan(slope)), -1)
+
+
+@njit("UniTuple(float64, 2)(float64, float64, float64, float64, float64)", cache=True)
+def _swerve(u: float, left: float, slope: float, target: float, length: float) -> tuple[float, float]:
+    """Quintic from (left, slope) to (target, 0) over `length`; u is the share of it that is done."""
+    if u >= 1.0:
+        return target, 0.0
+    gap = target - left
+    c1 = slope * length
+    c3 = 10.0 * gap - 6.0 * c1
+    c4 = -15.0 * gap + 8.0 * c1
+    c5 = 6.0 * gap - 3.0 * c1
+    value = left + (c1 + (c3 + (c4 + c5 * u) * u) * u * u) * u
+    rate = c1 + (3.0 * c3 + (4.0 * c4 + 5.0 * c5 * u) * u) * u * u
+    return value, rate / length
+
+
+@njit(
+    "void(float64, float64, float64, float64, float64[:, ::1], float64, float64, float64[:, :, ::1],"
+    " float64[:, :, ::1])",
+    cache=True,
+)
+def _drive(
+    along: float,
+    left: float,
+    slope: float,
+    speed: float,
+    goals: Array,
+    half_length: float,
+    half_width: float,
+    others: Array,
+    out: Array,
+) -> None:
+    """Roll every goal (G, 3: speed, offset, swerve length); others (N, 51, 5): along, left, half along, half left, speed.
+
+    Out (G, 8, 3): along, left, slope every 0.5 s.
+    """
+    every = STEPS // out.shape[1]
+    for g in range(goals.shape[0]):
+        wanted, offset, length = goals[g, 0], goals[g, 1], goals[g, 2]
+        s, v = along, speed
+        for k in range(STEPS):
+            accel = ACCEL_MPS2 * (1.0 - (v / max(wanted, 0.1)) ** 4)
+            accel = max(accel, -BRAKE_MPS2)
+            for a in range(others.shape[0]):
+                for f in range(k, min(k + LOOK_AHEAD_STEPS, FRAMES - 1) + 1):
+                    where = others[a, f, 0]
+                    if math.isnan(where) or where <= s:
+                        continue
+                    way, _ = _swerve((where - along) / length, left, slope, offset, length)
+                    if abs(others[a, f, 1] - way) > others[a, f, 3] + half_width + SIDE_MARGIN_M:
+                        continue
+                    gap = max(where - others[a, f, 2] - half_length - s, 0.1)
+                    closing = v - others[a, f, 4]
+                    desired = MIN_GAP_M + max(
+                        0.0, v * HEADWAY_S + v * closing / (2.0 * math.sqrt(ACCEL_MPS2 * BRAKE_MPS2))
+                    )
+                    held = ACCEL_MPS2 * (1.0 - (v / max(wanted, 0.1)) ** 4 - (desired / gap) ** 2)
+                    accel = min(accel, max(held, -HARD_BRAKE_MPS2))
+            end = max(v + accel * STEP_S, 0.0)
+            s += 0.5 * (v + end) * STEP_S
+            v = end
+            if (k + 1) % every == 0:
+                row = (k + 1) // every - 1
+                way, rate = _swerve((s - along) / length, left, slope, offset, length)
+                out[g, row, 0], out[g, row, 1], out[g, row, 2] = s, way, rate
+
+
+def centerline_proposals(
+    scene: Scene,
+    speed_limit_mps: float,
+    speed_shares: tuple[float, ...] = SPEED_SHARES,
+    offsets_m: tuple[float, ...] = OFFSETS_M,
+) -> Array:
+    """Plans along the route.
+
+    Args:
+        scene: Its agents' recorded future is followed by IDM.
+        speed_limit_mps: What the shares refer to.
+        speed_shares: S target speeds.
+        offsets_m: O offsets to the left of the centre line.
+
+    Returns:
+        (O * S, 8, 3) box centre, ego frame; offset after offset.
+    """
+    line = Line.of(scene.centerline_m)
+    ego = scene.ego
+    along, left, yaw = line.place(np.array([ego.x_m, ego.y_m]))
+    error = math.remainder(ego.yaw_rad - float(yaw), math.tau)
+    slope = math.tan(min(max(error, -1.0), 1.0))
+    speed = max(ego.speed_mps, 0.0)
+    goals = np.array(
+        [
+            (share * speed_limit_mps, offset, _swerve_length(speed, offset - float(left)))
+            for offset in offsets_m
+            for share in speed_shares
+        ]
+    )
+    out = np.empty((len(goals), PLAN_POINTS, 3))
+    half = 0.5 * scene.vehicle.length_m, 0.5 * scene.vehicle.width_m
+    _drive(float(along), float(left), slope, speed, goals, *half, _beside(scene, line), out)
+    world = line.pose(out[..., 0], out[..., 1], out[..., 2])
+    cos, sin = math.cos(ego.yaw_rad), math.sin(ego.yaw_rad)
+    dx, dy = world[..., 0] - ego.x_m, world[..., 1] - ego.y_m
+    return np.stack((dx * cos + dy * sin, dy * cos - dx * sin, world[..., 2] - ego.yaw_rad), -1)
+
+
+def with_reference(scene: Scene, speed_limit_mps: float) -> Scene:
+    """The scene with the best centre-line proposal as its EP reference."""
+    tracks = track_plans(scene, centerline_proposals(scene, speed_limit_mps))
+    scores = score_tracks(scene, tracks)
+    best = int(np.argmax(among(scores)))
+    return replace(
+        scene,
+        reference_progress_m=float(scores.progress_m[best]),
+        reference_multiplier=float(scores.nc[best] * scores.dac[best]),
+    )
+
+
+def among(scores: PdmsScores) -> Array:
+    """PDMS of plans with EP relative to the best of them, as PDM-Closed scores its proposals."""
+    multiplier = scores.nc * scores.dac
+    gained = scores.progress_m * multiplier
+    most = float(gained.max())
+    ep = gained / most if most > 5.0 else (multiplier > 0).astype(np.float64)
+    return multiplier * (5.0 * ep + 5.0 * scores.ttc + 2.0 * scores.comfort) / 12.0
+
+
+def _swerve_length(speed_mps: float, aside_m: float) -> float:
+    return min(max(speed_mps * (1.2 + 0.5 * abs(aside_m)), 8.0), 40.0)
+
+
+def _beside(scene: Scene, line: Line) -> Array:
+    """Agents in the line's frame, (N, 51, 5): along, left, half extents, speed along it."""
+    frames = agents_at_10_hz(scene)
+    out = np.full((*frames.shape[:2], 5), np.nan)
+    there = ~np.isnan(frames[..., 0])
+    if not there.any():
+        return out
+    along, left, yaw = line.place(frames[there][:, :2])
+    cos, sin = frames[there][:, 2], frames[there][:, 3]
+    along_cos, across_sin = np.abs(cos * np.cos(yaw) + sin * np.sin(yaw)), np.abs(sin * np.cos(yaw) - cos * np.sin(yaw))
+    half = 0.5 * np.broadcast_to(np.asarray(scene.agent_size_m)[:, None], (*there.shape, 2))[there]
+    speed = frames[there][:, 4] * np.cos(yaw) + frames[there][:, 5] * np.sin(yaw)
+    out[there] = np.stack(
+        (
+            along,
+            left,
+            half[:, 0] * along_cos + half[:, 1] * across_sin,
+            half[:, 0] * across_sin + half[:, 1] * along_cos,
+            speed,
+        ),
+        -1,
+    )
+    return out
