@@ -22,7 +22,8 @@ def parked_obstacle(case: Case) -> ScriptedScenario:
     stretch = draw.pick(WIDE_OUTER)
     before_m = draw.uniform("before_m", 38.0, 48.0)
     place_m = stretch.run_up_m + before_m
-    d_m = PARKED_M if case.decoy else draw.uniform("offset_m", -0.5, 0.3)
+    offset_m = draw.uniform("offset_m", -0.5, 0.3)
+    d_m = PARKED_M if case.decoy else offset_m
     traffic = draw.flag("traffic", 0.3)
 
     def parts(ground: Ground) -> Iterable[Part]:
@@ -60,7 +61,7 @@ def construction_obstacle(case: Case) -> ScriptedScenario:
     cone = draw.pick(("static.prop.constructioncone", "static.prop.trafficcone01"))
 
     def parts(ground: Ground) -> Iterable[Part]:
-        yield Part("barrier", ("static.prop.streetbarrier", {}), ground.pose(place_m, shift_m, 0.5 * math.pi), critical=True)
+        yield Part("barrier", ("static.prop.streetbarrier", {}), ground.pose(place_m, shift_m), critical=True)
         width_m = 0.9 if case.decoy else 1.4
         for number in range(cones):
             pose = ground.pose(place_m + 1.5 + 2.5 * number, shift_m + width_m)
@@ -76,7 +77,8 @@ def _two_ways(case: Case, *, accident: bool) -> ScriptedScenario:
     stretch = draw.pick(NARROW)
     before_m = draw.uniform("before_m", 38.0, 46.0)
     place_m = stretch.run_up_m + before_m
-    d_m = PARKED_M if case.decoy else draw.uniform("offset_m", -0.6, 0.0)
+    offset_m = draw.uniform("offset_m", -0.6, 0.0)
+    d_m = PARKED_M if case.decoy else offset_m
     oncoming = draw.flag("oncoming", 0.5)
     gone_m = draw.uniform("gone_m", 19.0, 25.0)
     skew = draw.uniform("skew_rad", 0.1, 0.25)

@@ -65,6 +65,9 @@ class ScriptedScenario:
         spec: Route and speeds.
         parts: Places the actors on the ground.
         lights: State of the lights on the route through the whole drive; "" leaves them alone.
+
+    Attributes:
+        parts: As given.
     """
 
     def __init__(
@@ -72,7 +75,7 @@ class ScriptedScenario:
     ) -> None:
         self.case = case
         self.spec = spec
-        self._parts = parts
+        self.parts = parts
         self._lights = lights
         self._scripts: dict[int, Script] = {}
 
@@ -81,7 +84,7 @@ class ScriptedScenario:
         ground = Ground(RouteFrame(stage.route.points_m), LaneLines(stage.carla_map))
         if self._lights:
             stage.freeze_lights(self._lights)
-        for part in self._parts(ground):
+        for part in self.parts(ground):
             blueprint, attributes = part.look
             x_m, y_m, yaw_rad = part.pose
             z_m = WALKER_ORIGIN_M if blueprint.startswith("walker.") else 0.0

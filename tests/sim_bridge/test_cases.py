@@ -51,7 +51,7 @@ def test_suite_is_balanced_and_prefix_stable(name: str) -> None:
 
 def test_each_trained_type_has_one_decoy_in_five() -> None:
     decoys = Counter(c.scenario for c in suite("longtail", 50) if c.decoy)
-    assert decoys == {scenario: 1 for scenario in TRAINED_TYPES}
+    assert decoys == dict.fromkeys(TRAINED_TYPES, 1)
     assert not any(c.decoy for c in suite("nominal", 30))
 
 
