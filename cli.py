@@ -254,9 +254,9 @@ def status(home: Home = Path(), as_json: Json = False) -> None:
       loop status --json
     """
     from .progress import status_table
-    from .store.queries import loop_status
+    from .store.history import status as history_status
 
-    found = loop_status(home)
+    found = history_status(home)
     _print(found) if as_json else status_table(found)
 
 
@@ -309,7 +309,7 @@ def sql(
     from .progress import rows_table
     from .store.database import Store
 
-    rows = Store(home).user_query(query)
+    rows = Store(home).query(query)
     _print(rows) if as_json else rows_table(rows)
 
 
@@ -329,7 +329,7 @@ def episodes_list(
     from .store import queries
     from .store.database import Store
 
-    rows = queries.list_episodes(Store(home), scenario=scenario or None, limit=limit)
+    rows = queries.episodes(Store(home), scenario=scenario or None, limit=limit)
     _print(rows) if as_json else rows_table(rows)
 
 
@@ -344,7 +344,7 @@ def episodes_show(episode_id: str, home: Home = Path(), as_json: Json = False) -
     from .store import queries
     from .store.database import Store
 
-    found = queries.show_episode(Store(home), episode_id)
+    found = queries.episode(Store(home), episode_id)
     _print(found) if as_json else episode_view(found)
 
 

@@ -32,7 +32,7 @@ from .evaluate.summary import suite_report
 from .refine.config import RefineConfig, bootstrap_config
 from .scoring.statistics import spent_alpha
 from .sim_bridge.scenarios.cases import suite
-from .store import queries
+from .store import history, queries
 from .store.database import Store
 from .store.episodes import sealed
 from .store.rows import GenerationRow, RoundRow
@@ -250,7 +250,9 @@ class Loop:
     ) -> tuple[list[DrivingSample], list[PreferencePair], list[DrivingSample]]:
         from .collect.training_data import preference_pairs, recovery_samples, replay_samples
 
-        experts = queries.episode_ids(self.store, driver_kind="expert", role="train")
+        experts = [
+            row["episode_id"] for row in queries.episodes(self.store, driver_kind="expert", role="train", limit=100_000)
+        ]
         pairs = preference_pairs(self.store, up_to_round=number)
         return recovery_samples(self.store, pairs), pairs, replay_samples(self.store, experts)
 
@@ -261,7 +263,7 @@ class Loop:
         from .models.manifest import Provenance, code_sha256
 
         folder = self._weights(number)
-        generation = queries.next_generation(self.store)
+        generation = history.next_generation(self.store)
         parent = None if champion is None else self.champions.version_of(champion)
         round_run = self.registry.start_run(
             f"round {number}", {"round": number, "champion": champion}, self._parent_run()
@@ -359,7 +361,7 @@ class Loop:
             step=number,
         )
         self.registry.end_run(registered["mlflow_run"])
-        row = queries.generation(self.store, challenger)
+        row = history.generation(self.store, challenger)
         self.store.put(
             [
                 GenerationRow(**{**row, "gate": decision.outcome}),
@@ -369,7 +371,7 @@ class Loop:
                     str(champion),
                     str(challenger),
                     decision.outcome,
-                    queries.round_seconds(self.store, self.run_id, number),
+                    sum(history.step_seconds(self.store, self.run_id, number).values()),
                     evidence,
                 ),
             ]
@@ -406,7 +408,7 @@ class Loop:
             for name in known
         }
         self.config = self.config.model_copy(update={"refine": self.config.refine.model_copy(update=parts)})
-        number = queries.next_generation(self.store) + 1_000_000  # a name for its folders that no round bears
+        number = history.next_generation(self.store) + 1_000_000  # a name for its folders that no round bears
         champion = self.champions.current(self.progress.say)
         made = self._refine(number, champion, "refine")
         return self._register(number, champion, made["data"], made["metrics"])

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ..scoring.caution import caution
 from ..sim_bridge.drive import Drive
 from ..sim_bridge.follower import PlanFollower
 from ..sim_bridge.moment import Moment
@@ -85,7 +86,7 @@ def run_episode(
         frames: Frames of a policy input.
 
     Returns:
-        The simulator's outcome with the number of takeovers added.
+        The simulator's outcome with takeovers and the caution ledger added.
     """
     moment = drive.reset(case)
     past = [*drive.history, moment]
@@ -130,7 +131,20 @@ def run_episode(
         moment = drive.step(decision.control)
         past.append(moment)
     assert moment.outcome is not None
-    return replace(moment.outcome, takeovers=takeovers)
+    driven = [m for m in past if m.tick >= 0]
+    ledger = caution(
+        [m.ego.accel_mps2 for m in driven],
+        [m.ego.speed_mps for m in driven],
+        [m.ttc_s for m in driven],
+        [m.red_light_ahead for m in driven],
+        TICK_S,
+    )
+    return replace(
+        moment.outcome,
+        takeovers=takeovers,
+        phantom_brakes=ledger.phantom_brakes,
+        standstill_s=ledger.standstill_s,
+    )
 
 
 def policy_input(past: Sequence[Moment], frames: int) -> PolicyInput:

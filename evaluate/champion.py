@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InconclusiveError, RegistryError, UsageError
-from ..store import queries
+from ..store import history
 from ..store.database import Store
 from ..store.rows import PromotionRow
 
@@ -40,7 +40,7 @@ class Champions:
         Raises:
             RegistryError: There is none, or the one that the alias names cannot be used.
         """
-        last = queries.last_champion(self._store)
+        last = history.champion(self._store)
         found = self._registry().champion(None if last is None else self.version_of(last))
         if found.generation is None:
             raise RegistryError("the champion has no generation number", fix="promote one of `loop status`")
@@ -70,14 +70,14 @@ class Champions:
         found = self._registry().resolve(model)
         if found.generation is None:
             raise UsageError(f"{model!r} is no registered generation", fix="see `loop status`")
-        gate = queries.generation(self._store, found.generation)["gate"]
+        gate = history.generation(self._store, found.generation)["gate"]
         if gate not in ("promote", "start") and not force:
             raise InconclusiveError(
                 f"the gate of generation {found.generation} says {gate or 'nothing yet'}",
                 fix="run another round, or use --force, which is recorded",
             )
         reason = f"promoted by hand{', forced' if force else ''}; its gate said {gate or 'nothing'}"
-        self.promote(found.generation, queries.last_champion(self._store), {"reason": reason})
+        self.promote(found.generation, history.champion(self._store), {"reason": reason})
         return found.generation
 
     def rollback(self) -> tuple[int | None, int]:
@@ -86,7 +86,7 @@ class Champions:
         Returns:
             Generation that goes, generation that comes back.
         """
-        old = queries.last_champion(self._store)
+        old = history.champion(self._store)
         found = self._registry().rollback(reason="rolled back by hand")
         if found.generation is None:
             raise RegistryError("the previous champion has no generation number", fix="see `loop status`")
@@ -110,7 +110,7 @@ class Champions:
 
     def version_of(self, generation: int) -> int:
         """Registered version of a generation."""
-        return int(queries.generation(self._store, generation)["version"])
+        return int(history.generation(self._store, generation)["version"])
 
     def policy(self, generation: int, *, fresh: bool = False) -> Policy:
         """A generation's policy from the registry, verified; kept while it is the last one asked for.

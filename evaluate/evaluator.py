@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ..collect.fleet import BatchPlanner, Fleet
 from ..sim_bridge.scenarios.cases import suite
-from ..store import queries
+from ..store import history, queries
 from ..store.database import Store
 from ..vocabulary import Case
 from .closed_loop import CaseResult, evaluate_cases
@@ -113,10 +113,11 @@ class Evaluator:
         return [known[case] for case in suite(name, cases) if case in known]
 
     def _known(self, key: str, name: str) -> dict[Case, CaseResult]:
-        return {result.case: result for result in map(from_row, queries.evaluations(self._store, key, name))}
+        rows = queries.evaluations(self._store, weights_sha256=key, suite=name)
+        return {result.case: result for result in map(from_row, rows)}
 
     def _key(self, generation: int | None, baseline: str) -> str:
         if generation is None:
             return baseline
-        sha256 = str(queries.generation(self._store, generation)["sha256"])
+        sha256 = str(history.generation(self._store, generation)["sha256"])
         return f"{sha256}+{baseline}" if baseline else sha256

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from ..store.rows import EvaluationRow
@@ -41,14 +40,13 @@ def to_row(result: CaseResult, *, weights_sha256: str, suite: str, generation: i
 
 
 def from_row(row: dict[str, Any]) -> CaseResult:
-    """Inverse of `to_row`, from a query's row (where JSON columns are text)."""
-    infractions = row["infractions"]
+    """Inverse of `to_row`, from a query's row."""
     return CaseResult(
         case=Case(row["scenario"], int(row["seed"]), bool(row["decoy"])),
         success=bool(row["success"]),
         ds=float(row["ds"]),
         rc=float(row["rc"]),
-        infractions=tuple(json.loads(infractions) if isinstance(infractions, str) else infractions),
+        infractions=tuple(row["infractions"]),
         end=str(row["ended"]),
         driven_m=float(row["driven_m"]),
         duration_s=float(row["duration_s"]),

@@ -10,7 +10,7 @@ from typing import Any
 from ..config import GateConfig
 from ..scoring.statistics import mcnemar_power
 from ..sim_bridge.scenarios.cases import suite
-from ..store import queries
+from ..store import history, queries
 from ..store.database import Store
 from .closed_loop import CaseResult
 from .report import GenerationRow, page, plot
@@ -62,18 +62,18 @@ def write_summary(store: Store, run_id: str, home: Path, gate: GateConfig, sitti
         gate: Sizes of the suites.
         sitting_s: Wall time of this sitting.
     """
-    champion = queries.last_champion(store)
+    champion = history.champion(store)
     if champion is None:
         raise ValueError("a run has a champion once generation 0 is deployed")
-    decisions = tuple(queries.rounds(store, run_id))
+    decisions = tuple(queries.rounds(store, run_id=run_id))
     p_values = {int(d["challenger"]): float(d["details"]["p_value"]) for d in decisions}
     rows = tuple(
         _row(store, generation, gate, champion, p_values.get(int(generation["generation"])))
         for generation in queries.generations(store)
-        if queries.evaluations(store, generation["sha256"], "longtail")
+        if queries.evaluations(store, weights_sha256=generation["sha256"], suite="longtail")
     )
     picture = plot(rows, home / "loop_report.png")
-    seconds = queries.step_seconds(store, run_id)
+    seconds = history.step_seconds(store, run_id)
     said = [
         {"round": d["round"], "outcome": d["outcome"], "reason": d["details"]["reason"]} for d in decisions
     ]
@@ -117,7 +117,7 @@ def _row(
         ds=tail.ds,
         ds_interval=tail.ds_interval,
         sr_nominal=summarise(nominal).sr if nominal else None,
-        takeovers_per_km=queries.takeovers_per_km(store, number),
+        takeovers_per_km=history.takeovers_per_km(store).get(number),
         collisions_per_km=tail.collisions_per_km,
         phantom_per_km=both.phantom_per_km,
         standstill_share=both.standstill_share,
@@ -128,5 +128,5 @@ def _row(
 
 
 def _known(store: Store, sha256: str, name: str, cases: int) -> list[CaseResult]:
-    known = {r.case: r for r in map(from_row, queries.evaluations(store, sha256, name))}
+    known = {r.case: r for r in map(from_row, queries.evaluations(store, weights_sha256=sha256, suite=name))}
     return [known[case] for case in suite(name, cases) if case in known]
