@@ -75,7 +75,9 @@ def main() -> None:
     server = EmbeddedServer.start()
     with Bridge(server.host, server.port) as bridge:
         drive = Drive(bridge, (CameraSpec(),))
-        print(f"{'type':34} {'planner':13} {'success':>8} {'ticks':>6} {'brake':>6} {'worst':>6} {'ticks/s':>8}  lost by")
+        print(
+            f"{'type':34} {'planner':13} {'success':>8} {'ticks':>6} {'brake':>6} {'worst':>6} {'ticks/s':>8}  lost by"
+        )
         for scenario in arguments.types.split(","):
             for decoy in (False,) if scenario in NOMINAL_TYPES else (False, True):
                 cases = [Case(scenario, seed, decoy) for seed in seeds]
@@ -84,7 +86,11 @@ def main() -> None:
                     ticks = [e.ticks for e in extremes]
                     brakes = [-e.accel_mps2 for e in extremes]
                     lost = {
-                        end: [c.seed for c, o in zip(cases, outcomes, strict=True) if o.end == end and not o.success]
+                        end: [
+                            c.seed
+                            for c, o in zip(cases, outcomes, strict=True)
+                            if o.end == end and not o.success
+                        ]
                         for end in sorted(Counter(o.end for o in outcomes if not o.success))
                     }
                     print(

@@ -160,7 +160,8 @@ class ScriptedDriver:
 
     def _hold(self, moment: Moment, plan: Plan | None) -> DriverAction:
         """Drives, and gives the car back when it has been calm for long enough."""
-        assert self._decision is not None and self._plan_pose is not None and self._reason is not None
+        assert self._decision is not None
+        assert self._plan_pose is not None
         own = Plan(self._decision.waypoints_m, self._plan_tick)
         age_s = (moment.tick - self._plan_tick) * TICK_S
         control = self._with_style(self._follower.control(own, self._plan_pose, moment.ego, age_s), moment)
@@ -172,7 +173,9 @@ class ScriptedDriver:
         if held_s >= STABLE_S + HOLD_S and self._alarm is None and plan is not None:
             self._reason, self._act_at_s = None, math.inf
             return DriverAction(control, handback=True, waypoints_m=self._decision.waypoints_m)
-        return DriverAction(control, takeover=True, reason=self._reason, waypoints_m=self._decision.waypoints_m)
+        return DriverAction(
+            control, takeover=True, reason=self._reason, waypoints_m=self._decision.waypoints_m
+        )
 
     def _with_style(self, control: Control, moment: Moment) -> Control:
         since_s = moment.time_s - self._taken_s
@@ -183,7 +186,11 @@ class ScriptedDriver:
                 self._fumble.throttle,
                 max(self._fumble.brake, control.brake * share),
             )
-        if since_s < 0.5 and self._reason is Reason.COLLISION_RISK and self._style.first_brake > control.brake:
+        if (
+            since_s < 0.5
+            and self._reason is Reason.COLLISION_RISK
+            and self._style.first_brake > control.brake
+        ):
             control = replace(control, throttle=0.0, brake=self._style.first_brake)
         if self._style.tremor > 0.0:
             wobble = self._style.tremor * math.sin(4.0 * moment.time_s + self._wobble_rad)

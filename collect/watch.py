@@ -72,9 +72,9 @@ class Watch:
         agents = view.agents
         steps = len(s_m)
         margin_m = self._style.margin_m
-        near = (np.abs(agents.s_m[:, :steps] - s_m) < agents.half_along_m[:, :steps] + HALF_LENGTH_M + margin_m) & (
-            np.abs(agents.d_m[:, :steps] - d_m) < agents.half_across_m[:, :steps] + HALF_WIDTH_M + margin_m
-        )
+        near = (
+            np.abs(agents.s_m[:, :steps] - s_m) < agents.half_along_m[:, :steps] + HALF_LENGTH_M + margin_m
+        ) & (np.abs(agents.d_m[:, :steps] - d_m) < agents.half_across_m[:, :steps] + HALF_WIDTH_M + margin_m)
         ahead = agents.s_m[:, 0] > s_m[0]
         for n in np.flatnonzero(near.any(axis=1)):
             first_s = float(near[n].argmax()) * STEP_S
@@ -112,7 +112,11 @@ def _rolled(view: ExpertView, ego: EgoState, plan: Plan) -> tuple[Array, Array]:
     points = np.zeros((PLAN_POINTS + 1, 2))
     points[1:] = plan.waypoints_m
     world = np.stack(
-        [ego.x_m + cos * points[:, 0] - sin * points[:, 1], ego.y_m + sin * points[:, 0] + cos * points[:, 1]], axis=1
+        [
+            ego.x_m + cos * points[:, 0] - sin * points[:, 1],
+            ego.y_m + sin * points[:, 0] + cos * points[:, 1],
+        ],
+        axis=1,
     )
     s_m, d_m = view.frame.project(world)
     known_s = np.arange(PLAN_POINTS + 1) * PLAN_STEP_S

@@ -94,6 +94,18 @@ class _Route:
     lanes: LaneLines
 
 
+@dataclass(slots=True)
+class _State:
+    """What is carried from one plan of an episode to the next."""
+
+    memory: Memory = field(default_factory=Memory)
+    path: LateralPath = KEEP_LANE
+    yielded: frozenset[int] = frozenset()
+    tick: int = -(10**9)
+    margins: Array = field(default_factory=lambda: np.zeros(0))
+    view: ExpertView | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ExpertView:
     """What the last plan was based on, for those who judge other plans by it.
@@ -121,7 +133,7 @@ class Expert:
     def __init__(self, style: ExpertStyle | None = None) -> None:
         self._style = style or ExpertStyle()
         self._route: _Route | None = None
-        self._forget()
+        self._state = _State()
 
     def plan(self, drive: Drive, moment: Moment, visible_ids: frozenset[int] | None = None) -> ExpertDecision:
         """Plan from one moment.
@@ -138,12 +150,12 @@ class Expert:
         style, frame, ego = self._style, route.frame, moment.ego
         agents = forecast(
             frame,
-            self._memory.update(moment.tick, moment.agents, visible_ids),
+            self._state.memory.update(moment.tick, moment.agents, visible_ids),
             moment.tick,
             route.lanes.ahead,
         )
         kinds = {agent.actor_id: agent.kind for agent in moment.agents}
-        self._margins = np.array(
+        self._state.margins = np.array(
             [
                 style.walker_margin_m if kinds.get(i) is ActorKind.WALKER else style.vehicle_margin_m
                 for i in agents.ids
@@ -153,9 +165,9 @@ class Expert:
         cruise_mps = moment.speed_limit_mps * style.cruise_factor
         path, stop_at_m, block = self._manoeuvre(route, agents, s_m, d_m, ego, cruise_mps)
         profile = self._profile(route, path, agents, s_m, ego, cruise_mps, stop_at_m)
-        self._path, self._tick = path, moment.tick
-        self._view = ExpertView(frame, route.room_m, agents, path)
-        self._yielded = frozenset(agents.ids[n] for n in profile.yielding)
+        self._state.path, self._state.tick = path, moment.tick
+        self._state.view = ExpertView(frame, route.room_m, agents, path)
+        self._state.yielded = frozenset(agents.ids[n] for n in profile.yielding)
         risk_s, risk_index = _keep_speed_risk(agents, s_m, ego.speed_mps)
         critical = self._critical(agents, profile, block, path, risk_index)
         waypoints_m = self._waypoints(frame, path, profile, s_m, d_m, ego)
@@ -171,25 +183,17 @@ class Expert:
     @property
     def view(self) -> ExpertView:
         """What the last plan was based on; there must have been one."""
-        assert self._view is not None
-        return self._view
-
-    def _forget(self) -> None:
-        self._view: ExpertView | None = None
-        self._memory = Memory()
-        self._path = KEEP_LANE
-        self._yielded: frozenset[int] = frozenset()
-        self._tick = -(10**9)
-        self._margins = np.zeros(0)
+        assert self._state.view is not None
+        return self._state.view
 
     def _on_route(self, drive: Drive, moment: Moment) -> _Route:
         line_m = drive.route_centerline_m
         if self._route is None or not np.array_equal(self._route.line_m, line_m):
             frame, lanes = RouteFrame(line_m), LaneLines(drive.carla_map)
             self._route = _Route(line_m.copy(), frame, room_beside(frame, lanes.room), lanes)
-            self._forget()
-        elif moment.tick < self._tick:
-            self._forget()
+            self._state = _State()
+        elif moment.tick < self._state.tick:
+            self._state = _State()
         return self._route
 
     def _manoeuvre(
@@ -198,9 +202,11 @@ class Expert:
         """Lateral path, stop (inf for none) and the block that both are about."""
         style = self._style
         block = find_block(agents, s_m, style.vehicle_margin_m)
-        under_way = self._path.offset_m != 0.0 and self._path.out_m[0] < s_m < self._path.back_m[1]
+        under_way = (
+            self._state.path.offset_m != 0.0 and self._state.path.out_m[0] < s_m < self._state.path.back_m[1]
+        )
         if block is None:
-            return (self._path if under_way else KEEP_LANE), math.inf, None
+            return (self._state.path if under_way else KEEP_LANE), math.inf, None
         paths = ways_round(
             route.frame,
             route.room_m,
@@ -217,7 +223,11 @@ class Expert:
             turned_out = abs(float(path.at(s_m))) > COMMITTED_M
             if turned_out or self._is_free(route, path, agents, s_m, ego, cruise_mps):
                 return path, math.inf, block
-        paths.sort(key=lambda path: abs(path.offset_m) + (0.5 if path.offset_m * self._path.offset_m < 0.0 else 0.0))
+        paths.sort(
+            key=lambda path: (
+                abs(path.offset_m) + (0.5 if path.offset_m * self._state.path.offset_m < 0.0 else 0.0)
+            )
+        )
         for path in paths:
             if self._is_free(route, path, agents, s_m, ego, cruise_mps):
                 return path, math.inf, block
@@ -229,7 +239,7 @@ class Expert:
 
     def _carry_on(self, block: Block, paths: list[LateralPath]) -> LateralPath:
         """The path under way, moved out or drawn out when more of the block has come into sight."""
-        path = self._path
+        path = self._state.path
         edge = block.d_m[1] if path.offset_m > 0.0 else block.d_m[0]
         needed = edge + math.copysign(HALF_WIDTH_M + self._style.clearance_m, path.offset_m)
         if abs(needed) > abs(path.offset_m) + 0.25:
@@ -246,7 +256,7 @@ class Expert:
         self, route: _Route, path: LateralPath, agents: Forecast, s_m: float, ego: EgoState, cruise_mps: float
     ) -> bool:
         """Nobody stands on the path and nobody comes towards the ego while it is on it."""
-        inside = in_corridor(path, agents, self._margins)
+        inside = in_corridor(path, agents, self._state.margins)
         ahead = agents.s_m[:, 0] + agents.half_along_m[:, 0] > s_m - HALF_LENGTH_M
         if any(still and inside[n, 0] and ahead[n] for n, still in enumerate(agents.still)):
             return False
@@ -280,14 +290,14 @@ class Expert:
             route.frame,
             path,
             agents,
-            self._margins,
+            self._state.margins,
             s_m=s_m,
             v_mps=ego.speed_mps,
             accel_mps2=ego.accel_mps2,
             limits_mps=speed_limits(route.frame, path, cruise_mps),
             stop_at_m=stop_at_m,
             style=self._style.speed,
-            yielded_to=self._yielded,
+            yielded_to=self._state.yielded,
         )
 
     def _critical(
@@ -318,7 +328,9 @@ class Expert:
         offset = path.at(along) + error_m * (1.0 - smooth((along - s_m) / fade_m))
         world = frame.to_world(along, offset) - np.array([ego.x_m, ego.y_m])
         cos, sin = math.cos(ego.yaw_rad), math.sin(ego.yaw_rad)
-        local = np.stack([cos * world[:, 0] + sin * world[:, 1], -sin * world[:, 0] + cos * world[:, 1]], axis=1)
+        local = np.stack(
+            [cos * world[:, 0] + sin * world[:, 1], -sin * world[:, 0] + cos * world[:, 1]], axis=1
+        )
         return local.astype(np.float32)
 
 
@@ -337,7 +349,10 @@ def _keep_speed_risk(agents: Forecast, s_m: float, v_mps: float) -> tuple[float,
 def _metas(frame: RouteFrame, path: LateralPath, profile: SpeedProfile, v_mps: float) -> tuple[Meta, Meta]:
     one, four = round(1.0 / STEP_S), round(4.0 / STEP_S)
     return (
-        (_speed_meta(v_mps, profile.v_mps[one]), _direction_meta(frame, path, profile.s_m[0], profile.s_m[one], 0.12)),
+        (
+            _speed_meta(v_mps, profile.v_mps[one]),
+            _direction_meta(frame, path, profile.s_m[0], profile.s_m[one], 0.12),
+        ),
         (
             _speed_meta(profile.v_mps[one], profile.v_mps[four]),
             _direction_meta(frame, path, profile.s_m[one], profile.s_m[four], 0.35),
@@ -353,7 +368,9 @@ def _speed_meta(before_mps: float, after_mps: float) -> SpeedMeta:
     return "maintain"
 
 
-def _direction_meta(frame: RouteFrame, path: LateralPath, from_m: float, to_m: float, turn_rad: float) -> DirectionMeta:
+def _direction_meta(
+    frame: RouteFrame, path: LateralPath, from_m: float, to_m: float, turn_rad: float
+) -> DirectionMeta:
     shift_m = float(path.at(to_m) - path.at(from_m))
     if abs(shift_m) > 0.4:
         return "change left" if shift_m > 0.0 else "change right"

@@ -105,9 +105,7 @@ class Forecast:
     walker: tuple[bool, ...]
 
 
-def forecast(
-    frame: RouteFrame, sightings: Sequence[Sighting], tick: int, lane_ahead: LaneAhead
-) -> Forecast:
+def forecast(frame: RouteFrame, sightings: Sequence[Sighting], tick: int, lane_ahead: LaneAhead) -> Forecast:
     """Expected motion of the agents over HORIZON_S.
 
     Vehicles about parallel to a lane follow it (or come over, at the cue of a cut-in); others, and walkers, go on
@@ -122,26 +120,26 @@ def forecast(
     Returns:
         Their forecast, in the order given.
     """
-    t_s = np.arange(STEPS) * STEP_S
+    t_s: Array = np.linspace(0.0, HORIZON_S, STEPS)
     count = len(sightings)
     s_m, d_m = np.zeros((count, STEPS)), np.zeros((count, STEPS))
     along, across = np.zeros((count, STEPS)), np.zeros((count, STEPS))
     speed_along, speed_across = np.zeros((count, STEPS)), np.zeros(count)
     for n, sighting in enumerate(sightings):
         agent = sighting.agent
-        age_s = (tick - sighting.tick) * TICK_S
-        travelled, speed = _advance(agent, sighting.accel_mps2, t_s + age_s)
+        since_s: Array = t_s + (tick - sighting.tick) * TICK_S
+        travelled, speed = _advance(agent, sighting.accel_mps2, since_s)
         path, lane_yaw_rad = _path(agent, float(travelled[-1]), lane_ahead)
         steps = np.linalg.norm(np.diff(path, axis=0), axis=1)
         arc_m = np.concatenate([[0.0], np.cumsum(steps)])
-        xy = np.stack([np.interp(travelled, arc_m, path[:, 0]), np.interp(travelled, arc_m, path[:, 1])], axis=1)
-        heading = np.interp(
-            travelled, arc_m[:-1], np.unwrap(np.arctan2(*np.diff(path, axis=0).T[::-1]))
+        xy = np.stack(
+            [np.interp(travelled, arc_m, path[:, 0]), np.interp(travelled, arc_m, path[:, 1])], axis=1
         )
+        heading = np.interp(travelled, arc_m[:-1], np.unwrap(np.arctan2(*np.diff(path, axis=0).T[::-1])))
         s_m[n], d_m[n] = frame.project(xy)
         relative = heading - frame.yaw_at(s_m[n])
         drift_mps = agent.speed_mps * math.sin(wrap(agent.yaw_rad - lane_yaw_rad))
-        d_m[n] = _coming_over(d_m[n], drift_mps, t_s + age_s, math.cos(float(relative[0])))
+        d_m[n] = _coming_over(d_m[n], drift_mps, since_s, math.cos(float(relative[0])))
         speed_along[n] = speed * np.cos(relative)
         speed_across[n] = agent.speed_mps * math.sin(float(relative[0])) + drift_mps
         cos, sin = np.abs(np.cos(relative)), np.abs(np.sin(relative))

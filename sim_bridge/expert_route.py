@@ -79,7 +79,9 @@ class RouteFrame:
         return np.asarray(np.interp(s_m, self.s_m, self.yaw_rad))
 
 
-def room_beside(frame: RouteFrame, side_room: Callable[[float, float, float], tuple[float, float] | None]) -> Array:
+def room_beside(
+    frame: RouteFrame, side_room: Callable[[float, float, float], tuple[float, float] | None]
+) -> Array:
     """Width of road on each side of the line.
 
     Args:

@@ -18,6 +18,7 @@ HALF_WIDTH_M = 1.05
 LATERAL_ACCEL_MPS2 = 2.5  # in curves
 CURVE_BRAKE_MPS2 = 1.8  # ahead of them
 
+
 @dataclass(frozen=True, slots=True)
 class SpeedStyle:
     """How a driver sets the speed.
@@ -62,14 +63,14 @@ def speed_limits(frame: RouteFrame, path: LateralPath, cruise_mps: float) -> Arr
     return limits
 
 
-@numba.njit(cache=True)
+@numba.njit("void(float64[::1], float64[::1])", cache=True)
 def _brake_ahead(s_m: Array, limits_mps: Array) -> None:
     for i in range(len(limits_mps) - 2, -1, -1):
         reach = limits_mps[i + 1] ** 2 + 2.0 * CURVE_BRAKE_MPS2 * (s_m[i + 1] - s_m[i])
         limits_mps[i] = min(limits_mps[i], math.sqrt(reach))
 
 
-@numba.njit(cache=True)
+@numba.njit("float64[::1](float64, float64, float64[::1], float64[::1], float64)", cache=True)
 def free_run(s_m: float, v_mps: float, grid_m: Array, limits_mps: Array, accel_mps2: float) -> Array:
     """Progress along a path if nobody held the ego up, (T,) metres."""
     along = np.empty(STEPS)
@@ -157,7 +158,9 @@ def plan_speed(
     return SpeedProfile(along, v, binding, tuple(yielding))
 
 
-def _meets(along_m: Array, inside: NDArray[np.bool_], rear_m: Array, nose_m: Array, patience_s: float) -> bool:
+def _meets(
+    along_m: Array, inside: NDArray[np.bool_], rear_m: Array, nose_m: Array, patience_s: float
+) -> bool:
     """Whether the ego's box and the agent's overlap along the route within `patience_s` of each other."""
     shift = round(patience_s / STEP_S)
     times = np.flatnonzero(inside)
@@ -169,7 +172,11 @@ def _meets(along_m: Array, inside: NDArray[np.bool_], rear_m: Array, nose_m: Arr
     return False
 
 
-@numba.njit(cache=True)
+@numba.njit(
+    "Tuple((float64[::1], float64[::1], int64))(float64, float64, float64, float64[::1], float64[::1],"
+    "float64[:, ::1], float64[:, ::1], boolean[:, ::1], float64, float64, float64, float64, float64)",
+    cache=True,
+)
 def _simulate(
     s_m: float,
     v_mps: float,

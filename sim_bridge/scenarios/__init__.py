@@ -1,0 +1,1 @@
+"""Scenarios: what happens on a drive, by the names of the CARLA leaderboard."""

@@ -90,7 +90,8 @@ def require_role(case: Case, role: Role) -> None:
     found = role_of(case)
     if found is not role:
         raise RoleError(
-            f"{case.case_id} has role {found}, not {role}", fix=f"use seeds of the {role} range: {SEEDS[role]}"
+            f"{case.case_id} has role {found}, not {role}",
+            fix=f"use seeds of the {role} range: {SEEDS[role]}",
         )
 
 

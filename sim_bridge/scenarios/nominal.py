@@ -79,5 +79,9 @@ def oncoming_car(ground: Ground, draw: Draw, s_m: float, speed_mps: float = NARR
     """A car in the opposite lane of a narrow road, that keeps its lane and its speed."""
     pose = ground.pose(s_m, 3.5, math.pi)
     return Part(
-        "oncoming", draw.car(), pose, Follow(ground.lane_from(pose), lambda *_: speed_mps), start_mps=speed_mps
+        "oncoming",
+        draw.car(),
+        pose,
+        Follow(ground.lane_from(pose), lambda *_: speed_mps),
+        start_mps=speed_mps,
     )

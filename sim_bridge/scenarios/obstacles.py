@@ -84,7 +84,9 @@ def _two_ways(case: Case, *, accident: bool) -> ScriptedScenario:
     skew = draw.uniform("skew_rad", 0.1, 0.25)
 
     def parts(ground: Ground) -> Iterable[Part]:
-        yield Part("parked", draw.car(CARS), ground.pose(place_m, d_m, skew if accident else 0.0), critical=True)
+        yield Part(
+            "parked", draw.car(CARS), ground.pose(place_m, d_m, skew if accident else 0.0), critical=True
+        )
         if accident:
             yield Part("parked", draw.car(CARS), ground.pose(place_m + 6.2, d_m - 0.1, -skew))
             person = ground.pose(place_m + 3.0, -4.6, 1.0)

@@ -94,7 +94,9 @@ class ScriptedScenario:
             if part.script is not None:
                 self._scripts[actor_id] = part.script
             if part.start_mps > 0.0:
-                stage.velocity(actor_id, part.start_mps * math.cos(yaw_rad), part.start_mps * math.sin(yaw_rad))
+                stage.velocity(
+                    actor_id, part.start_mps * math.cos(yaw_rad), part.start_mps * math.sin(yaw_rad)
+                )
 
     def tick(self, stage: Stage, moment: Moment) -> None:
         """Runs every script."""

@@ -10,11 +10,11 @@ import numpy as np
 from ...vocabulary import Case, Command
 from ..expert_route import smooth
 from ..routes import CHANGE_M
-from .base import RouteSpec
+from .base import RUN_UP_S, RouteSpec
 from .cast import CAR_LENGTH_M, CARS
 from .scripted import Ground, Part, Recipe, ScriptedScenario
 from .scripts import EGO_FRONT_M, Arrival, Follow, World
-from .towns import ARMS, CROSS_MPS, MERGE, NARROW, RUN_UP_S, WIDE_INNER, WIDE_OUTER
+from .towns import ARMS, CROSS_MPS, MERGE, NARROW, WIDE_INNER, WIDE_OUTER
 
 LANE_M = 3.5
 
@@ -44,7 +44,9 @@ def hard_break_route(case: Case) -> ScriptedScenario:
         script = Follow(ground.lane_from(pose), law, brake_mps2=decel)
         yield Part("lead", draw.car(), pose, script, critical=True, start_mps=speed)
 
-    return recipe.build(stretch.route(draw.share(), conflict_m - stretch.run_up_m + 22.0), speed, conflict_m, parts)
+    return recipe.build(
+        stretch.route(draw.share(), conflict_m - stretch.run_up_m + 22.0), speed, conflict_m, parts
+    )
 
 
 def static_cut_in(case: Case) -> ScriptedScenario:
@@ -140,7 +142,13 @@ def merger_into_slow_traffic(case: Case) -> ScriptedScenario:
     conflict_m = begin_m + 0.5 * CHANGE_M
     start = 0.5 + 8.0 * draw.share()
     route = RouteSpec(
-        MERGE.map_name, MERGE.road_id, MERGE.lane_id, start, begin_m + CHANGE_M + 15.0, (), ((begin_m, Command.CHANGE_LEFT),)
+        MERGE.map_name,
+        MERGE.road_id,
+        MERGE.lane_id,
+        start,
+        begin_m + CHANGE_M + 15.0,
+        (),
+        ((begin_m, Command.CHANGE_LEFT),),
     )
     meet_s = conflict_m / speed  # after the route's start, at full speed
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 
 from ...vocabulary import Case, Command
+from .base import RUN_UP_S
 from .cast import CAR_LENGTH_M, Draw
 from .nominal import PARKED_M
 from .scripted import Ground, Part, Recipe, ScriptedScenario
@@ -16,7 +17,6 @@ from .towns import (
     CROSSWALK_FROM_MOUTH_M,
     CROSSWALKS,
     NARROW,
-    RUN_UP_S,
     WIDE_OUTER,
 )
 
@@ -117,7 +117,12 @@ def parking_crossing_pedestrian(case: Case) -> ScriptedScenario:
 
     def parts(ground: Ground) -> Iterable[Part]:
         for offset_m in (-1.5, -0.5, 0.5, 1.5):
-            s_m = place_m + offset_m * (CAR_LENGTH_M + 1.2) + math.copysign(0.5 * gap_m, offset_m) - offset_m * 0.6
+            s_m = (
+                place_m
+                + offset_m * (CAR_LENGTH_M + 1.2)
+                + math.copysign(0.5 * gap_m, offset_m)
+                - offset_m * 0.6
+            )
             yield Part("parked", draw.car(), ground.pose(s_m, PARKED_M))
         pose = ground.pose(place_m, -side_m, 0.5 * math.pi)
         script = Crossing(pose[2], speed_mps, side_m + 7.0, None if case.decoy else trigger)

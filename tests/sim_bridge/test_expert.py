@@ -22,7 +22,12 @@ STRAIGHT = RouteFrame(np.stack([np.arange(101.0), np.zeros(101)], axis=1))
 
 
 def vehicle(
-    actor_id: int, x_m: float, y_m: float, speed: float = 0.0, yaw: float = 0.0, kind: ActorKind = ActorKind.VEHICLE
+    actor_id: int,
+    x_m: float,
+    y_m: float,
+    speed: float = 0.0,
+    yaw: float = 0.0,
+    kind: ActorKind = ActorKind.VEHICLE,
 ) -> Agent:
     size = (0.5, 0.5) if kind is ActorKind.WALKER else (4.7, 1.9)
     velocity = speed * math.cos(yaw), speed * math.sin(yaw)
@@ -40,7 +45,9 @@ def expected(*looks: Sequence[Agent], every: int = 10) -> Forecast:
     return forecast(STRAIGHT, sightings, (len(looks) - 1) * every, lambda agent, distance: None)
 
 
-def profile(agents: Forecast, s_m: float = 10.0, v_mps: float = 8.0, stop_at_m: float = math.inf) -> SpeedProfile:
+def profile(
+    agents: Forecast, s_m: float = 10.0, v_mps: float = 8.0, stop_at_m: float = math.inf
+) -> SpeedProfile:
     return plan_speed(
         STRAIGHT,
         LateralPath(),
@@ -138,7 +145,14 @@ def test_ways_round_stay_on_the_road_and_clear_the_block() -> None:
     agents = expected([vehicle(9, 50.0, -0.2)])
     block = find_block(agents, 10.0, 0.35)
     assert block is not None
-    kwargs = {"s_m": 10.0, "offset_m": 0.0, "v_mps": 8.0, "cruise_mps": 8.0, "clearance_m": 0.8, "swerve_s": 2.6}
+    kwargs = {
+        "s_m": 10.0,
+        "offset_m": 0.0,
+        "v_mps": 8.0,
+        "cruise_mps": 8.0,
+        "clearance_m": 0.8,
+        "swerve_s": 2.6,
+    }
     narrow = np.full((2, len(STRAIGHT.s_m)), 1.75)
     wide = np.stack([np.full(len(STRAIGHT.s_m), 5.25), np.full(len(STRAIGHT.s_m), 1.75)])
     assert ways_round(STRAIGHT, narrow, block, **kwargs) == []
