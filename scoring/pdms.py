@@ -298,13 +298,16 @@ def score_plans(scene: Scene, plans: ArrayLike) -> PdmsScores:
     return score_tracks(scene, track_plans(scene, plans))
 
 
-def min_ttc(scene: Scene, plans: ArrayLike, start_s: float = 0.0, horizon_s: float = 4.0) -> Array:
+def min_ttc(
+    scene: Scene, plans: ArrayLike, start_s: float = 0.0, last_s: float = 4.0, horizon_s: float = 4.0
+) -> Array:
     """Smallest constant-velocity time to collision along each tracked plan.
 
     Args:
         scene: Agents are where they were recorded, with their recorded velocities.
         plans: (P, 8, 2) or (P, 8, 3), box centre, ego frame.
         start_s: Steps before this time do not count.
+        last_s: Nor do steps after this one.
         horizon_s: Later meetings are none.
 
     Returns:
@@ -322,12 +325,14 @@ def min_ttc(scene: Scene, plans: ArrayLike, start_s: float = 0.0, horizon_s: flo
         ),
         -1,
     )
-    first = round(start_s / STEP_S)
+    first, end = round(start_s / STEP_S), round(last_s / STEP_S) + 1
     out = np.full(len(tracks), np.inf)
     for i, states in enumerate(tracks):
         centre = _centres(states, scene.vehicle)
         ego = np.column_stack((centre, states[:, SPEED]))
-        out[i] = ttc_along(ego[first:], agents[:, first:], scene.agent_size_m, horizon_s, scene.vehicle).min()
+        out[i] = ttc_along(
+            ego[first:end], agents[:, first:end], scene.agent_size_m, horizon_s, scene.vehicle
+        ).min()
     return out
 
 

@@ -71,7 +71,11 @@ class Line:
         unit = gap[best] / span[best, None]
         left = unit[:, 0] * away[rows, best, 1] - unit[:, 1] * away[rows, best, 0]
         shape = xy.shape[:-1]
-        return along.reshape(shape), left.reshape(shape), np.interp(along, self.along_m, self.yaw_rad).reshape(shape)
+        return (
+            along.reshape(shape),
+            left.reshape(shape),
+            np.interp(along, self.along_m, self.yaw_rad).reshape(shape),
+        )
 
     def pose(self, along_m: Array, left_m: Array, slope: Array) -> Array:
         """Poses (..., 3) beside the line; `slope` is d left / d along."""
@@ -220,7 +224,10 @@ def _beside(scene: Scene, line: Line) -> Array:
         return out
     along, left, yaw = line.place(frames[there][:, :2])
     cos, sin = frames[there][:, 2], frames[there][:, 3]
-    along_cos, across_sin = np.abs(cos * np.cos(yaw) + sin * np.sin(yaw)), np.abs(sin * np.cos(yaw) - cos * np.sin(yaw))
+    along_cos, across_sin = (
+        np.abs(cos * np.cos(yaw) + sin * np.sin(yaw)),
+        np.abs(sin * np.cos(yaw) - cos * np.sin(yaw)),
+    )
     half = 0.5 * np.broadcast_to(np.asarray(scene.agent_size_m)[:, None], (*there.shape, 2))[there]
     speed = frames[there][:, 4] * np.cos(yaw) + frames[there][:, 5] * np.sin(yaw)
     out[there] = np.stack(

@@ -92,6 +92,7 @@ class Scene:
         reference_progress_m: Progress of the reference proposal that EP is relative to (proof.md 10).
         reference_multiplier: NC x DAC of that proposal; 0 for no reference.
         vehicle: The ego's size and wheel base.
+        agent_ids: (N,) actor ids, where known.
     """
 
     ego: EgoState
@@ -106,6 +107,7 @@ class Scene:
     reference_progress_m: float = 0.0
     reference_multiplier: float = 0.0
     vehicle: VehicleParams = EGO
+    agent_ids: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     area: Area = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
     " float64, float64, float64, float64, float64)",
     cache=True,
 )
-def _meet(
+def meeting_time(
     dx: float,
     dy: float,
     vx: float,
@@ -84,7 +84,7 @@ def _first(
     cos, sin = math.cos(yaw), math.sin(yaw)
     best = math.inf
     for i in range(others.shape[0]):
-        t = _meet(
+        t = meeting_time(
             others[i, 0] - x,
             others[i, 1] - y,
             others[i, 3] - speed * cos,

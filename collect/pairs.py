@@ -1,0 +1,431 @@
+"""Preference pairs from a labelled drive: every candidate, admitted or with the reason why not (proof.md 7 to 10).
+
+Counterfactual planning is SafeAlign's Algorithm 1 on recorded agents: proposals along the centre line, scored by PDMS.
+It never asks the expert.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..scoring.conflicts import critical_agent
+from ..scoring.pdms import PdmsScores, min_ttc, score_plans, score_tracks, track_plans, tracked_waypoints
+from ..scoring.proposals import OFFSETS_M, SPEED_SHARES, centerline_proposals, with_reference
+from ..scoring.scene import Polygons, Scene
+from ..scoring.tracker import ACCEL, HEADING, RX, RY, SPEED, STEER, STEP_S, YAW_RATE
+from ..store.episodes import EpisodeReader
+from ..store.rows import PairRow, TakeoverRow
+from ..vocabulary import (
+    PLAN_POINTS,
+    PLAN_STEP_S,
+    TICK_HZ,
+    EgoState,
+    Float,
+    PairSource,
+    Phase,
+    Role,
+)
+from .cot import visible_agents
+from .samples import HORIZON_TICKS, STEP_TICKS, Mask, executed_future, map_polygons, scene_at, shifted
+from .segmenter import Segmentation
+
+Array = NDArray[np.float64]
+_ALL = np.ones(PLAN_POINTS, np.bool_)
+
+
+@dataclass(frozen=True, slots=True)
+class PairConfig:
+    """Sources and gates. Gates in the order in which they are asked."""
+
+    human: bool = True
+    human_onset: bool = True
+    counterfactual: bool = True
+    predicted: bool = False
+    predicted_states: int = 4  # L of PPL
+    predicted_step_s: float = 0.25
+    frames: int = 2  # of the policy's input, for visibility
+    adaptation_weight: float = 0.25
+    min_valid_points: int = 5  # 2.5 s
+    min_visible_px: int = 12
+    min_ttc_s: float = 1.5  # of the chosen plan
+    # A plan cannot undo the danger that it starts in, so the bound falls to this share of the time to collision now.
+    inherited_ttc_share: float = 0.6
+    min_score_gap: float = 0.1
+    min_ade_m: float = 0.5
+    still_m: float = 5.0
+    duplicate_m: float = 5.0
+    duplicate_s: float = 2.0
+    speed_shares: tuple[float, ...] = (0.0, *SPEED_SHARES)
+    offsets_m: tuple[float, ...] = OFFSETS_M
+    # Ways round what cannot be passed by stopping; dearer the farther, so that they are not chosen without need.
+    detours_m: tuple[float, ...] = (2.0, -2.0, 3.5, -3.5)
+    offset_price_per_m: float = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class PairCandidate:
+    """A pair, admitted if `reject_reason` is empty.
+
+    Attributes:
+        chosen_m: (8, 2) ego frame at `tick`.
+        chosen_mask: (8,) waypoints of it that count.
+        rejected_m: (8, 2).
+        score_chosen: PDMS.
+        score_rejected: PDMS.
+        critical_actor_id: Whom the rejected plan gets into conflict with; 0 for nobody.
+        details: Sub-scores, ADE, hardness; of predicted pairs `ahead_s` and `ego`, too.
+    """
+
+    pair_id: str
+    episode_id: str
+    takeover_id: str
+    tick: int
+    source: PairSource
+    role: Role
+    case_id: str
+    generation: str
+    driver_id: str
+    chosen_m: Float
+    chosen_mask: Mask
+    rejected_m: Float
+    score_chosen: float
+    score_rejected: float
+    weight: float
+    critical_actor_id: int
+    segmenter_version: str
+    reject_reason: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def admitted(self) -> bool:
+        """Whether it may train."""
+        return not self.reject_reason
+
+    @property
+    def hardness(self) -> float:
+        """Lower is harder: close to the chosen plan, yet unsafe; then the others by distance (DriveDPO)."""
+        return float(self.details["ade_m"]) + (0.0 if self.details["rejected_unsafe"] else 1000.0)
+
+    def to_row(self, round_number: int) -> PairRow:
+        """The store's row."""
+        return PairRow(
+            pair_id=self.pair_id,
+            episode_id=self.episode_id,
+            takeover_id=self.takeover_id,
+            tick=self.tick,
+            source=self.source,
+            admitted=self.admitted,
+            reject_reason=self.reject_reason,
+            round=round_number,
+            role=self.role.value,
+            case_id=self.case_id,
+            generation=self.generation,
+            driver_id=self.driver_id,
+            chosen_m=[float(v) for v in self.chosen_m.ravel()],
+            chosen_mask=[bool(v) for v in self.chosen_mask],
+            rejected_m=[float(v) for v in self.rejected_m.ravel()],
+            score_chosen=self.score_chosen,
+            score_rejected=self.score_rejected,
+            weight=self.weight,
+            critical_actor_id=self.critical_actor_id,
+            segmenter_version=self.segmenter_version,
+            details=self.details,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What to put before the gates."""
+
+    source: PairSource
+    tick: int
+    scene: Scene
+    chosen: Array  # (8, 3) box centre, ego frame
+    mask: Mask
+    rejected: Array  # (8, 2) or (8, 3)
+    generation: str  # of the rejected plan
+    weight: float
+    name: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def build_pairs(
+    reader: EpisodeReader, segmentation: Segmentation, config: PairConfig = PairConfig()
+) -> list[PairCandidate]:
+    """All pair candidates of an episode, hardest admitted ones first, then those rejected.
+
+    Args:
+        reader: The episode.
+        segmentation: Its labels.
+        config: Sources and gates.
+    """
+    candidates: list[PairCandidate] = []
+    if not segmentation.takeovers:
+        return candidates
+    polygons = map_polygons(reader)
+    for takeover in segmentation.takeovers:
+        choices = _choices(reader, segmentation, takeover, polygons, config)
+        candidates += [_judge(reader, takeover, choice, config) for choice in choices]
+    return _merged(reader, candidates, config)
+
+
+def replan(
+    scene: Scene, speed_limit_mps: float, config: PairConfig = PairConfig()
+) -> tuple[Array, PdmsScores]:
+    """Algorithm 1's positive: the best re-plan from this state.
+
+    Args:
+        scene: With its EP reference.
+        speed_limit_mps: What the target speeds are shares of.
+        config: Speeds, offsets and their price.
+
+    Returns:
+        (8, 3) the tracked motion of the best proposal, and the scores of that one.
+    """
+    offsets = (*config.offsets_m, *config.detours_m)
+    plans = centerline_proposals(scene, speed_limit_mps, config.speed_shares, offsets)
+    tracks = track_plans(scene, plans)
+    scores = score_tracks(scene, tracks)
+    price = config.offset_price_per_m * np.repeat(np.abs(offsets), len(config.speed_shares))
+    best = int(np.argmax(np.where(scores.pdms > 0.0, scores.pdms - price, -1.0)))
+    return tracked_waypoints(scene, tracks[best : best + 1])[0].astype(np.float64), _one(scores, best)
+
+
+def _choices(
+    reader: EpisodeReader,
+    segmentation: Segmentation,
+    takeover: TakeoverRow,
+    polygons: Mapping[str, Polygons],
+    config: PairConfig,
+) -> Iterable[_Choice]:
+    plans = {row.plan.tick: row.plan for row in reader.plans}
+    frames = [tick for tick in reader.frame_ticks if tick in plans]
+    recovery = segmentation.of(takeover, Phase.RECOVERY)
+    adaptation = segmentation.of(takeover, Phase.ADAPTATION)
+    onset = takeover.onset_tick
+    before = [t for t in frames if takeover.hazard_tick - STEP_TICKS < t <= onset and not plans[t].shadow]
+    if config.human and recovery is not None:
+        for tick in frames:
+            if recovery.start_tick <= tick < recovery.end_tick:
+                chosen, mask = executed_future(reader, tick)
+                yield _Choice(
+                    PairSource.HUMAN,
+                    tick,
+                    scene_at(reader, tick, polygons),
+                    chosen,
+                    mask,
+                    np.asarray(plans[tick].waypoints_m, np.float64),
+                    plans[tick].generation,
+                    takeover.weight,
+                )
+    at_onset = before[-1] if before and onset - before[-1] < STEP_TICKS else None
+    if config.human_onset and at_onset is not None:
+        chosen, mask = executed_future(reader, at_onset, first_tick=onset)
+        adapted = onset if adaptation is None else adaptation.end_tick
+        ends = at_onset + STEP_TICKS * np.arange(1, PLAN_POINTS + 1)
+        share = np.where(ends <= adapted, config.adaptation_weight, 1.0)[mask]
+        yield _Choice(
+            PairSource.HUMAN_ONSET,
+            at_onset,
+            scene_at(reader, at_onset, polygons),
+            chosen,
+            mask,
+            np.asarray(plans[at_onset].waypoints_m, np.float64),
+            plans[at_onset].generation,
+            takeover.weight * (float(share.mean()) if len(share) else 0.0),
+        )
+    for tick in before:
+        if not (config.counterfactual or config.predicted):
+            break
+        scene = scene_at(reader, tick, polygons)
+        limit = float(reader.ticks["speed_limit_mps"][reader.row(tick)])
+        track = track_plans(scene, plans[tick].waypoints_m[None])
+        observed = tracked_waypoints(scene, track)[0].astype(
+            np.float64
+        )  # never the driver's rescue (proof.md 8)
+        if config.counterfactual:
+            best, _ = replan(scene, limit, config)
+            yield _Choice(
+                PairSource.COUNTERFACTUAL,
+                tick,
+                scene,
+                best,
+                _ALL,
+                observed,
+                plans[tick].generation,
+                takeover.weight,
+            )
+        if config.predicted:
+            yield from _predicted(
+                tick, scene, track[0], plans[tick].generation, takeover.weight, limit, config
+            )
+
+
+def _predicted(
+    tick: int, scene: Scene, track: Array, generation: str, weight: float, limit: float, config: PairConfig
+) -> Iterable[_Choice]:
+    """PPL: the same question at the states that the issued plan leads to."""
+    back = scene.vehicle.rear_to_centre_m
+    every = round(PLAN_STEP_S / STEP_S)
+    for i in range(1, config.predicted_states + 1):
+        ahead_s = i * config.predicted_step_s
+        row = round(ahead_s / STEP_S)
+        state = track[row]
+        ego = EgoState(
+            float(state[RX] + back * math.cos(state[HEADING])),
+            float(state[RY] + back * math.sin(state[HEADING])),
+            float(state[HEADING]),
+            float(state[SPEED]),
+            float(state[ACCEL]),
+            float(state[YAW_RATE]),
+            float(state[STEER]),
+        )
+        later = with_reference(shifted(scene, ego, row * STEP_S), limit)
+        # The plan's end goes on as it was going: its last half second is repeated.
+        rows = np.minimum(row + every * np.arange(1, PLAN_POINTS + 1), len(track) - 1)
+        over = (row + every * np.arange(1, PLAN_POINTS + 1) - rows) * STEP_S
+        rest = track[rows].copy()
+        rest[:, RX] += over * rest[:, SPEED] * np.cos(rest[:, HEADING])
+        rest[:, RY] += over * rest[:, SPEED] * np.sin(rest[:, HEADING])
+        padded = np.repeat(rest, every, axis=0)[None]
+        observed = tracked_waypoints(later, np.concatenate((padded[:, :1], padded), axis=1))[0]
+        best, _ = replan(later, limit, config)
+        yield _Choice(
+            PairSource.PREDICTED,
+            tick,
+            later,
+            best,
+            _ALL,
+            observed.astype(np.float64),
+            generation,
+            weight / config.predicted_states,
+            name=f"+{i}",
+            details={"ahead_s": row * STEP_S, "ego": asdict(ego)},
+        )
+
+
+def _judge(
+    reader: EpisodeReader, takeover: TakeoverRow, choice: _Choice, config: PairConfig
+) -> PairCandidate:
+    scene = choice.scene
+    chosen = score_plans(scene, choice.chosen[None])
+    rejected = score_plans(scene, choice.rejected[None])
+    rejected_track = track_plans(scene, choice.rejected[None])[0]
+    # The chosen plan's danger is looked at as long as it is known whose it was.
+    ttc_s = float(min_ttc(scene, choice.chosen[None])[0])
+    now_s = float(min_ttc(scene, choice.chosen[None], last_s=0.0)[0])
+    off = np.hypot(*(choice.chosen[:, :2] - choice.rejected[:, :2]).T)[choice.mask]
+    critical = critical_agent(scene, rejected_track)
+    critical_id = 0 if critical is None else int(scene.agent_ids[critical])
+    details = {
+        "chosen": _scores(chosen),
+        "rejected": _scores(rejected),
+        "ttc_chosen_s": ttc_s if math.isfinite(ttc_s) else None,
+        "ttc_now_s": now_s if math.isfinite(now_s) else None,
+        "ade_m": float(off.mean()) if len(off) else 0.0,
+        "rejected_unsafe": bool(rejected.nc[0] * rejected.dac[0] < 1.0 or rejected.ttc[0] < 1.0),
+        "reference_progress_m": scene.reference_progress_m,
+        **choice.details,
+    }
+    meta = reader.meta
+    candidate = PairCandidate(
+        pair_id=f"{takeover.takeover_id}/{choice.source.value}/{choice.tick}{choice.name}",
+        episode_id=meta.episode_id,
+        takeover_id=takeover.takeover_id,
+        tick=choice.tick,
+        source=choice.source,
+        role=meta.role,
+        case_id=meta.case.case_id,
+        generation=choice.generation,
+        driver_id=meta.driver_id,
+        chosen_m=choice.chosen[:, :2].astype(np.float32),
+        chosen_mask=choice.mask,
+        rejected_m=choice.rejected[:, :2].astype(np.float32),
+        score_chosen=float(chosen.pdms[0]),
+        score_rejected=float(rejected.pdms[0]),
+        weight=choice.weight,
+        critical_actor_id=critical_id,
+        segmenter_version=takeover.segmenter_version,
+        details=details,
+    )
+    return replace(candidate, reject_reason=_reason(reader, takeover, choice, candidate, chosen, config))
+
+
+def _reason(
+    reader: EpisodeReader,
+    takeover: TakeoverRow,
+    choice: _Choice,
+    candidate: PairCandidate,
+    chosen: PdmsScores,
+    config: PairConfig,
+) -> str:
+    """Why a candidate may not train; "" if it may."""
+    details = candidate.details
+    known = reader.faults
+    window = range(choice.tick - STEP_TICKS, choice.tick + HORIZON_TICKS)
+    if candidate.role is not Role.TRAIN:
+        return "held_out"
+    if reader.outcome.end == "sim_fault" or any(tick in known for tick in window):
+        return "sim_fault"
+    if not takeover.trains:
+        return f"reason_{takeover.reason.value}"
+    if candidate.generation != reader.meta.generation:
+        return "other_generation"
+    if int(candidate.chosen_mask.sum()) < config.min_valid_points:
+        return "too_short"
+    if candidate.critical_actor_id and candidate.critical_actor_id not in visible_agents(
+        reader, choice.tick, config.frames, config.min_visible_px
+    ):
+        return "not_visible"
+    if chosen.nc[0] < 1.0:
+        return "chosen_collides"
+    if chosen.dac[0] < 1.0:
+        return "chosen_off_road"
+    now_s = details["ttc_now_s"]
+    bound = config.min_ttc_s if now_s is None else min(config.min_ttc_s, config.inherited_ttc_share * now_s)
+    if details["ttc_chosen_s"] is not None and details["ttc_chosen_s"] < bound:
+        return "chosen_ttc"
+    gap = candidate.score_chosen - candidate.score_rejected
+    still = max(details["chosen"]["progress_m"], details["reference_progress_m"]) <= config.still_m
+    if still and abs(gap) < config.min_score_gap:
+        return "no_information"
+    if gap < config.min_score_gap:
+        return "score_gap"
+    return "too_alike" if details["ade_m"] < config.min_ade_m else ""
+
+
+def _merged(
+    reader: EpisodeReader, candidates: Sequence[PairCandidate], config: PairConfig
+) -> list[PairCandidate]:
+    """Near-duplicates of a source give way to the harder one."""
+    kept: list[PairCandidate] = []
+    out: list[PairCandidate] = []
+    for one in sorted((c for c in candidates if c.admitted), key=lambda c: (c.hardness, c.pair_id)):
+        if any(_alike(reader, one, other, config) for other in kept):
+            out.append(replace(one, reject_reason="near_duplicate"))
+        else:
+            kept.append(one)
+    return [*kept, *out, *(c for c in candidates if not c.admitted)]
+
+
+def _alike(reader: EpisodeReader, a: PairCandidate, b: PairCandidate, config: PairConfig) -> bool:
+    if a.source is not b.source or abs(a.tick - b.tick) > config.duplicate_s * TICK_HZ:
+        return False
+    if a.source is PairSource.PREDICTED and a.tick == b.tick:
+        return False
+    here, there = reader.ego(a.tick), reader.ego(b.tick)
+    return math.hypot(here.x_m - there.x_m, here.y_m - there.y_m) < config.duplicate_m
+
+
+def _scores(scores: PdmsScores) -> dict[str, float]:
+    return {name: float(value[0]) for name, value in asdict(scores).items()}
+
+
+def _one(scores: PdmsScores, index: int) -> PdmsScores:
+    return PdmsScores(*(value[index : index + 1] for value in asdict(scores).values()))
