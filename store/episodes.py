@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import shutil
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,8 +27,10 @@ __all__ = [
     "FramePlace",
     "PlanRow",
     "TickRow",
+    "complete",
     "quarantine",
     "salvage",
+    "salvage_all",
     "sealed",
     "unsealed",
     "verify",
@@ -43,7 +48,13 @@ def unsealed(root: Path) -> list[Path]:
     """Episodes without a manifest, by name: being recorded, or killed."""
     if not root.is_dir():
         return []
-    return sorted(path for path in root.iterdir() if path.is_dir() and not (path / MANIFEST).exists())
+    found = (path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(path for path in found if not (path / MANIFEST).exists())
+
+
+def complete(root: Path) -> list[Path]:
+    """Sealed episodes that were recorded to their end, by name."""
+    return [path for path in sealed(root) if not read_sealed_json(path / MANIFEST)["truncated"]]
 
 
 def verify(path: Path) -> None:
@@ -52,7 +63,7 @@ def verify(path: Path) -> None:
     Raises:
         DamagedEpisodeError: something is missing, damaged or added; the message names it.
     """
-    manifest = read_sealed_json(path / MANIFEST)
+    manifest = EpisodeReader(path).manifest
     for name, entry in manifest["files"].items():
         if not (path / name).is_file() or sha256_of(path / name) != entry["sha256"]:
             raise DamagedEpisodeError(
@@ -63,7 +74,6 @@ def verify(path: Path) -> None:
         raise DamagedEpisodeError(
             f"{path} holds foreign files: {', '.join(sorted(added))}", fix="remove them"
         )
-    EpisodeReader(path)
 
 
 def salvage(path: Path, *, end: str = "aborted") -> Path:
@@ -158,6 +168,12 @@ def salvage_all(home: Path) -> tuple[list[Path], list[Path]]:
         Folders that are sealed now, and folders that held nothing and were quarantined.
     """
     saved, lost = [], []
+    for path in (home / "episodes").glob(".*"):  # killed before the first tick
+        with suppress(StoreLockedError):
+            lock = lock_leftover(path)
+            shutil.rmtree(path)
+            if lock is not None:
+                os.close(lock)
     for path in unsealed(home / "episodes"):
         try:
             saved.append(salvage(path))
@@ -169,8 +185,6 @@ def salvage_all(home: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _meta_of(payload: memoryview) -> EpisodeMeta:
-    import json
-
     return EpisodeMeta.from_json(json.loads(bytes(payload)))
 
 

@@ -24,9 +24,11 @@ def episodes(
     session_id: str | None = None,
     ended: str | None = None,
     takeovers: bool | None = None,
+    whole: bool | None = None,
+    newest_first: bool = False,
     limit: int = 1000,
 ) -> Rows:
-    """Episodes that match every filter given, oldest first.
+    """Episodes that match every filter given, in order of id: the same in every repetition of a run.
 
     Args:
         store: The store.
@@ -38,6 +40,8 @@ def episodes(
         session_id: Sitting.
         ended: `Outcome.end`.
         takeovers: True for episodes with a takeover, False for those without.
+        whole: True for episodes recorded to their end without a simulator fault, False for the others.
+        newest_first: Order by wall clock instead, for people.
         limit: At most so many.
     """
     wanted = {
@@ -52,7 +56,10 @@ def episodes(
     terms, params = _equal(wanted)
     if takeovers is not None:
         terms.append("takeovers > 0" if takeovers else "takeovers = 0")
-    sql = f"SELECT * FROM episodes WHERE {_all(terms)} ORDER BY created_utc, episode_id LIMIT ?"
+    if whole is not None:
+        terms.append(f"(NOT truncated AND ended <> 'sim_fault') = {whole}")
+    order = "created_utc DESC, episode_id" if newest_first else "episode_id"
+    sql = f"SELECT * FROM episodes WHERE {_all(terms)} ORDER BY {order} LIMIT ?"
     return _decoded(store.query(sql, [*params, limit]))
 
 
@@ -155,14 +162,12 @@ def rounds(store: Store, *, run_id: str | None = None) -> Rows:
 def steps(store: Store, *, run_id: str | None = None) -> Rows:
     """Finished steps of the loop, in order of finishing."""
     terms, params = _equal({"run_id": run_id})
-    return _decoded(
-        store.query(f"SELECT * FROM steps WHERE {_all(terms)} ORDER BY created_utc, round, name", params)
-    )
+    return _decoded(store.query(f"SELECT * FROM steps WHERE {_all(terms)} ORDER BY rowid", params))
 
 
 def promotions(store: Store) -> Rows:
     """Gate decisions and alias moves, oldest first."""
-    return _decoded(store.query("SELECT * FROM promotions ORDER BY created_utc, promotion_id"))
+    return _decoded(store.query("SELECT * FROM promotions ORDER BY rowid"))
 
 
 def counts(store: Store) -> dict[str, int]:

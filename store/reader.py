@@ -36,7 +36,7 @@ from .records import (
     unpack_plan,
 )
 from .sealing import read_sealed_json
-from .writer import FORMAT, MANIFEST
+from .writer import FORMAT, MANIFEST, SEGMENT_NAME
 
 _CODED = {"executed_by": EXECUTED_BY, "handover_state": HANDOVER, "command": COMMANDS}
 _NAMES = {column: np.array(names) for column, names in _CODED.items()}
@@ -98,6 +98,10 @@ class EpisodeReader:
         self._payloads: dict[RecordType, list[bytes]] = {kind: [] for kind in RecordType}
         self._frames: dict[int, tuple[str, Record]] = {}
         for name, entry in sorted(self.manifest["files"].items()):
+            if not SEGMENT_NAME.fullmatch(name):
+                raise DamagedEpisodeError(
+                    f"{path} names the file {name!r}", fix="it is not one of ours: remove it"
+                )
             self._load(name, entry["bytes"])
         counts = {kind.name.lower() + "s": len(found) for kind, found in self._payloads.items()}
         counts["frames"] = len(self._frames)

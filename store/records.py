@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -145,6 +146,8 @@ class EpisodeMeta:
     code_version: str = ""
 
     def __post_init__(self) -> None:
+        if not re.fullmatch("[0-9A-Za-z_-]+", self.episode_id):
+            raise ValueError(f"episode id {self.episode_id!r} cannot name a folder")
         if self.driver_kind not in DRIVER_KINDS:
             raise ValueError(f"driver_kind {self.driver_kind!r} is none of {', '.join(DRIVER_KINDS)}")
 

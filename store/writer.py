@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -31,12 +32,13 @@ from .records import (
     pack_plan,
     pack_tick,
 )
-from .sealing import canonical, plain, sealed_json, sync_folder, write_durably
+from .sealing import canonical, plain, read_sealed_json, sealed_json, sync_folder, write_durably
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 OPEN_MARK = ".open"
-ABANDONED = "abandoned"  # beside `episodes/`: unsealed leftovers whose episode was driven again
+SEGMENT_NAME = re.compile(r"\d{3,}\.seg")
+ABANDONED = "abandoned"  # beside `episodes/`: leftovers of killed drives that were driven again
 JPEG_QUALITY = 90
 SYNC_EVERY_S = 1.0
 SEGMENT_BYTES = 64 * 1024 * 1024
@@ -54,7 +56,8 @@ class EpisodeWriter:
         clock: Monotonic seconds, for the sync interval.
 
     Raises:
-        StoreError: a sealed episode has this id already, or the disk is almost full.
+        StoreError: a whole sealed episode has this id already, or the disk is almost full. A truncated one is set
+            aside: the same drive is driven again.
         StoreLockedError: another process is writing this episode.
     """
 
@@ -76,17 +79,26 @@ class EpisodeWriter:
         self._known_actors: set[int] = set()
         self._lights: tuple[tuple[int, str], ...] | None = None
         self._last_tick: int | None = None
+        self._synced_s = clock()
+        try:
+            self._begin(root)
+        except OSError as error:
+            raise _disk_error(self.path, error) from error
+        self._open = True
+
+    def _begin(self, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
         _require_space(root)
         _set_aside_leftover(self.path)
-        self.path.mkdir()
-        self._mark = os.open(self.path / OPEN_MARK, os.O_RDWR | os.O_CREAT, 0o644)
+        hidden = root / f".{self.path.name}.{os.getpid()}"  # nobody may find it before it is locked
+        shutil.rmtree(hidden, ignore_errors=True)
+        hidden.mkdir()
+        self._mark = os.open(hidden / OPEN_MARK, os.O_RDWR | os.O_CREAT, 0o644)
         fcntl.flock(self._mark, fcntl.LOCK_EX)
         os.write(self._mark, str(os.getpid()).encode())
-        self._segment = SegmentWriter(self.path / segment_name(0))
-        self._segment.append(RecordType.META, canonical({**meta.to_json(), "created_utc": ""}))
-        self._synced_s = clock()
-        self._open = True
+        self._segment = SegmentWriter(hidden / segment_name(0))
+        self._segment.append(RecordType.META, canonical({**self.meta.to_json(), "created_utc": ""}))
+        hidden.rename(self.path)
 
     def tick(self, row: TickRow) -> None:
         """Append a tick; ticks come without a gap."""
@@ -232,7 +244,7 @@ def lock_leftover(path: Path) -> int | None:
 def _set_aside_leftover(path: Path) -> None:
     if not path.exists():
         return
-    if (path / MANIFEST).exists():
+    if (path / MANIFEST).exists() and not read_sealed_json(path / MANIFEST)["truncated"]:
         raise StoreError(f"episode {path.name} is sealed already", fix="record under a new episode id")
     descriptor = lock_leftover(path)
     try:

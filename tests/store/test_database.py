@@ -485,6 +485,29 @@ def test_named_queries_filter(tmp_path: Path) -> None:
     assert queries.counts(store)["episodes"] == 3
 
 
+def test_whole_episodes_and_newest_first(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    whole = record(store.episodes, driver_kind="expert", created_utc="2026-01-02")
+    record(store.episodes, ticks=20, seal=False, driver_kind="expert")
+    old = record(store.episodes, created_utc="2025-12-31")
+    store.recover()
+    found = queries.episodes(store, driver_kind="expert", role="train", whole=True)
+    assert [row["episode_id"] for row in found] == [whole.name]
+    assert [row["truncated"] for row in queries.episodes(store, whole=False)] == [True]
+    assert queries.episodes(store, newest_first=True)[-1]["episode_id"] == old.name
+    names = [row["episode_id"] for row in queries.episodes(store)]
+    assert names == sorted(names)
+
+
+def test_history_comes_in_the_order_of_writing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for name in ("b", "a", "c"):
+        store.put([PromotionRow(name, 0, 1, "promote", False, created_utc="2026-01-01")])
+    assert [row["promotion_id"] for row in queries.promotions(store)] == ["b", "a", "c"]
+    rebuild(tmp_path)
+    assert [row["promotion_id"] for row in queries.promotions(store)] == ["b", "a", "c"]
+
+
 def test_exports(tmp_path: Path) -> None:
     store = filled(tmp_path)
     assert export.pairs_to_parquet(store, tmp_path / "pairs.parquet") == 3

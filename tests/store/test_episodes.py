@@ -18,6 +18,7 @@ from takeover.errors import DamagedEpisodeError, StoreError, StoreLockedError
 from takeover.store.episodes import (
     EpisodeReader,
     EpisodeWriter,
+    complete,
     salvage,
     salvage_all,
     sealed,
@@ -25,6 +26,7 @@ from takeover.store.episodes import (
     verify,
 )
 from takeover.store.maps import load_map, map_path, save_map
+from takeover.store.sealing import read_sealed_json, sealed_json
 from takeover.vocabulary import ActorKind, Control, Outcome
 
 from .drives import frame, meta, record, tick
@@ -190,6 +192,31 @@ def test_an_id_is_used_once_and_leftovers_are_kept_aside(tmp_path: Path) -> None
     with pytest.raises(StoreError, match="sealed already"):
         EpisodeWriter(root, meta("a"))
     assert EpisodeReader(path).ticks["tick"][-1] == 7
+
+
+def test_a_truncated_episode_may_be_driven_again(tmp_path: Path) -> None:
+    root = tmp_path / "episodes"
+    salvage(record(root, "a", ticks=5, seal=False))
+    record(root, "b", ticks=5)
+    assert [path.name for path in complete(root)] == ["b"]
+    record(root, "a", ticks=8)
+    assert [path.name for path in complete(root)] == ["a", "b"]
+    assert len(list((tmp_path / "abandoned").iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden", "a b"])
+def test_an_episode_id_is_a_plain_name(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot name a folder"):
+        meta(name)
+
+
+def test_a_manifest_reaches_no_foreign_file(tmp_path: Path) -> None:
+    path = record(tmp_path / "episodes", ticks=5)
+    manifest = read_sealed_json(path / "manifest.json")
+    manifest["files"]["../../secret"] = manifest["files"]["000.seg"]
+    (path / "manifest.json").write_bytes(sealed_json(manifest))
+    with pytest.raises(DamagedEpisodeError, match="secret"):
+        verify(path)
 
 
 def test_kill_between_manifest_and_mark_is_sealed(tmp_path: Path) -> None:
