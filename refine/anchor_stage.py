@@ -65,7 +65,7 @@ class _Stage:
         self.policy, self.scenes, self.config, self.cache = policy, scenes, config, cache
         self.head = policy.model.action_head
         self.scale = scenes.pos_m.new_tensor(PLAN_SCALE_M)
-        self.generator = torch.Generator(scenes.pos_m.device).manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(seed)  # on the CPU: one seed, one result
         with torch.no_grad():
             pooled = self.head.pool(scenes.features.hidden, scenes.features.mask)
         spread = float(pooled.std(dim=0).mean()) if len(pooled) > 1 else float(pooled.std())
@@ -80,7 +80,7 @@ class _Stage:
     def sample(self, features: Features, count: int) -> Tensor:
         """Plans under feature noise (eq. 5 and 6), (n, count, 8, 2) metres."""
         pooled = self.head.pool(features.hidden, features.mask)[:, None].expand(-1, count, -1)
-        noise = torch.randn(pooled.shape, generator=self.generator, device=pooled.device) * self.sigma
+        noise = torch.randn(pooled.shape, generator=self.generator).to(pooled.device) * self.sigma
         ego = features.ego[:, None].expand(-1, count, -1)
         return self.head.decode(pooled + noise, ego) * self.scale
 
@@ -106,10 +106,10 @@ class _Stage:
             plans = self.sample(self.scenes.features, self.config.samples)
         rewards = self.rewards(self.scenes, plans)
         chosen = (rewards.amax(dim=1) < self.threshold).nonzero().flatten()
-        row = torch.full((len(rewards),), -1, dtype=torch.long)
+        row = torch.full((len(rewards),), -1, device=rewards.device)
         if not len(chosen):
             return _Feedback(row, None)
-        row[chosen] = torch.arange(len(chosen))
+        row[chosen] = torch.arange(len(chosen), device=row.device)
         inputs, texts = [], []
         for i in chosen.tolist():
             worst = plans[i, int(rewards[i].argmin())].cpu().numpy().astype(np.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..config import Section
 
@@ -90,6 +90,12 @@ class DpoConfig(TrainerConfig):
         le=0.5,
         description="takeover pairs of a batch; above one half the policy forgets (proof.md 19)",
     )
+
+    @model_validator(mode="after")
+    def _one_weight_each(self) -> DpoConfig:
+        if len(self.loss_type) != len(self.loss_weights):
+            raise ValueError(f"{len(self.loss_type)} loss_type need as many loss_weights")
+        return self
 
 
 class GrpoConfig(TrainerConfig):

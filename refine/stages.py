@@ -65,7 +65,12 @@ def run_stages(
     key = _key(policy, samples, pairs, replay, config, seed)
     reports = _finished(out_dir, key)
     if reports:
-        policy.model = Policy.load(_folder(out_dir, len(reports) - 1), policy.decoder).model
+        policy.model = Policy.load(
+            _folder(out_dir, len(reports) - 1),
+            policy.decoder,
+            device=str(policy.model.device),
+            dtype=policy.model.dtype,
+        ).model
     cache = FeatureCache(policy)
     for number in range(len(reports), len(STAGES)):
         stage = STAGES[number]

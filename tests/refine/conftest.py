@@ -13,7 +13,17 @@ import torch
 
 from takeover.models.policy import Policy, PolicyConfig
 from takeover.models.tiny import TinyConfig
-from takeover.vocabulary import Command, DrivingSample, PairSource, PolicyInput, PreferencePair, Role
+from takeover.scoring.scene import Scene, kind_codes
+from takeover.vocabulary import (
+    ActorKind,
+    Command,
+    DrivingSample,
+    EgoState,
+    PairSource,
+    PolicyInput,
+    PreferencePair,
+    Role,
+)
 
 torch.set_num_threads(1)
 SMALL = TinyConfig(channels=(8, 8, 16, 16, 32), hidden=32, layers=2, heads=2, intermediate=64)
@@ -86,6 +96,24 @@ REASONING = (
     '"counterfactual_risk": "collision", '
     '"meta_actions": [["maintain", "keep"], ["maintain", "keep"]]}'
 )
+
+
+def blocked_road(speed_mps: float = 8.0) -> Scene:
+    """A straight road 8 m wide with a car standing in the lane, 22 m ahead."""
+    line = np.stack((np.arange(-20.0, 120.0), np.zeros(140)), axis=1)
+    road = np.array([(-20, -4), (120, -4), (120, 4), (-20, 4)], np.float64)
+    times = np.arange(0, 5.01, 0.5)
+    box = np.tile(np.array([22.0, 0.0, 0.0, 0.0, 0.0]), (1, len(times), 1))
+    return Scene(
+        ego=EgoState(0.0, 0.0, 0.0, speed_mps),
+        agents_t_s=times,
+        agents=box,
+        agent_size_m=np.array([[4.0, 2.0]]),
+        agent_kind=kind_codes([ActorKind.VEHICLE]),
+        centerline_m=line,
+        roadblock_polygons=(road,),
+        lane_polygons=(road,),
+    )
 
 
 def weights(policy: Policy) -> dict[str, torch.Tensor]:

@@ -15,7 +15,7 @@ from takeover.refine.features import FeatureCache, fingerprint
 from takeover.refine.feedback import analyse
 from takeover.vocabulary import Role
 
-from .conftest import make_pairs, make_policy, make_samples, same, swerve, weights
+from .conftest import blocked_road, make_pairs, make_policy, make_samples, same, swerve, weights
 
 CONFIG = AnchorConfig(epochs=3, per_device_train_batch_size=8, learning_rate=2e-3, feedback_every=2)
 
@@ -53,6 +53,15 @@ def test_anchor_stage_raises_reward_and_keeps_the_backbone(policy: Policy, weigh
     assert report.metrics["refined_scenes"] > 0
     if weight:
         assert report.metrics["replay_ade_m_after"] < report.metrics["replay_ade_m_before"]
+
+
+def test_the_published_variant_runs_on_scenes(policy: Policy) -> None:
+    scene = blocked_road()
+    pairs = [replace(p, scene=scene if i else None) for i, p in enumerate(make_pairs(5))]
+    report = run_anchor(policy, pairs, CONFIG.model_copy(update={"variant": "published"}), 0)
+    assert report.steps == 3
+    assert report.metrics["threshold"] == 0.6
+    assert not report.stopped_reason
 
 
 def test_anchor_stage_repeats_itself() -> None:

@@ -7,30 +7,10 @@ import torch
 from takeover.models.actions import ActionCodec
 from takeover.refine.rewards import batch_rewards, decode_completion, plan_rewards, trajectory_reward
 from takeover.scoring.pdms import score_plans
-from takeover.scoring.scene import Scene, kind_codes
-from takeover.vocabulary import ActorKind, EgoState
 
-from .conftest import STEPS
+from .conftest import STEPS, blocked_road
 
 ALL = np.ones(8, np.bool_)
-
-
-def blocked_road(speed_mps: float = 8.0) -> Scene:
-    """A straight road 8 m wide with a car standing in the lane, 22 m ahead."""
-    line = np.stack((np.arange(-20.0, 120.0), np.zeros(140)), axis=1)
-    road = np.array([(-20, -4), (120, -4), (120, 4), (-20, 4)], np.float64)
-    times = np.arange(0, 5.01, 0.5)
-    box = np.tile(np.array([22.0, 0.0, 0.0, 0.0, 0.0]), (1, len(times), 1))
-    return Scene(
-        ego=EgoState(0.0, 0.0, 0.0, speed_mps),
-        agents_t_s=times,
-        agents=box,
-        agent_size_m=np.array([[4.0, 2.0]]),
-        agent_kind=kind_codes([ActorKind.VEHICLE]),
-        centerline_m=line,
-        roadblock_polygons=(road,),
-        lane_polygons=(road,),
-    )
 
 
 def along(distance_m: np.ndarray) -> np.ndarray:
