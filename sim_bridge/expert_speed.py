@@ -17,6 +17,8 @@ HALF_WIDTH_M = 1.05
 
 LATERAL_ACCEL_MPS2 = 2.5  # in curves
 CURVE_BRAKE_MPS2 = 1.8  # ahead of them
+HARDEST_MPS2 = 8.0
+EARLY_MPS2 = 2.2  # for somebody who is not in the way yet, but will be
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +130,13 @@ def plan_speed(
     follows = np.abs(agents.across_mps) < 0.4
     count = len(agents.ids)
     active = inside & ahead[:, None] & (follows & inside[:, 0])[:, None]
+    hardest = np.full(inside.shape, -HARDEST_MPS2)
     target = rear.copy()
     speed = np.maximum(agents.along_mps, 0.0)
 
     def simulate() -> tuple[Array, Array, int]:
         return _simulate(
-            s_m, v_mps, accel_mps2, frame.s_m, limits_mps, target, speed, active, stop_at_m,
+            s_m, v_mps, accel_mps2, frame.s_m, limits_mps, target, speed, active, hardest, stop_at_m,
             style.accel_mps2, style.brake_mps2, style.headway_s, style.standstill_m,
         )  # fmt: skip
 
@@ -149,6 +152,7 @@ def plan_speed(
         times = np.flatnonzero(inside[n])
         if agents.along_mps[n, times[0]] > 1.0:  # comes over: follow it from now on
             active[n] = True
+            hardest[n, ~inside[n]] = -EARLY_MPS2
         else:
             target[n] = rear[n][inside[n]].min()
             speed[n] = 0.0
@@ -174,7 +178,8 @@ def _meets(
 
 @numba.njit(
     "Tuple((float64[::1], float64[::1], int64))(float64, float64, float64, float64[::1], float64[::1],"
-    "float64[:, ::1], float64[:, ::1], boolean[:, ::1], float64, float64, float64, float64, float64)",
+    "float64[:, ::1], float64[:, ::1], boolean[:, ::1], float64[:, ::1], float64, float64, float64, float64,"
+    "float64)",
     cache=True,
 )
 def _simulate(
@@ -186,6 +191,7 @@ def _simulate(
     target_m: Array,
     speed_mps: Array,
     active: NDArray[np.bool_],
+    hardest_mps2: Array,
     stop_at_m: float,
     accel_max: float,
     brake: float,
@@ -210,7 +216,7 @@ def _simulate(
             closing = v - speed_mps[n, t - 1]
             desired = standstill_m + max(0.0, v * headway_s + v * closing / scale)
             pull = accel_max * (1.0 - (desired / max(gap, 0.3)) ** 2)
-            pull = max(pull, -8.0)
+            pull = max(pull, hardest_mps2[n, t - 1])
             if t * STEP_S <= 2.0 and pull < free - 0.2:
                 held[n] += free - pull
             wanted = min(wanted, pull)

@@ -114,9 +114,9 @@ def opposite_vehicle_running_red_light(case: Case) -> ScriptedScenario:
             line_m = own_left_m - (stop_line_m - own_d_m if from_right else stop_line_m + own_d_m) - 2.5
             return min(run_mps, math.sqrt(2.0 * 2.0 * max(line_m, 0.0)))
         ego_left_s = (conflict_m - world.ego_s_m - EGO_FRONT_M) / max(world.ego_mps, 3.0) + offset_s
-        if ego_left_s < 3.0 or own_left_m < 14.0:
-            return max(v_mps, 4.2)
-        return min(max(own_left_m / ego_left_s, 4.2), 6.2)
+        if ego_left_s < 4.6 or own_left_m < 20.0:
+            return max(v_mps, run_mps - 0.5)
+        return min(max(own_left_m / ego_left_s, run_mps - 0.5), run_mps + 0.5)
 
     def parts(ground: Ground) -> Iterable[Part]:
         side = -1.0 if from_right else 1.0

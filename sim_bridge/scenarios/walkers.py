@@ -71,7 +71,7 @@ def pedestrian_crossing(case: Case) -> ScriptedScenario:
             script = Crossing(pose[2], speed_mps * (1.0 - 0.06 * number), side_m + 8.5, go, 0.15 * number)
             yield Part(f"crossing_walker{number}", draw.walker(), pose, script, critical=number == 0)
 
-    return recipe.build(stretch.route_to(crosswalk_m, before_m, 25.0), stretch.speed_mps, place_m, parts)
+    return recipe.build(stretch.route_to(crosswalk_m, before_m, 20.0), stretch.speed_mps, place_m, parts)
 
 
 def vehicle_turning_route_pedestrian(case: Case) -> ScriptedScenario:
