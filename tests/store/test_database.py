@@ -211,6 +211,20 @@ def test_views_have_one_row_a_segment(tmp_path: Path) -> None:
     assert len(queries.segments(store, phase="recovery", session_id="run/1")) == 3
 
 
+def test_every_tick_has_its_label_at_most_once(tmp_path: Path) -> None:
+    store = filled(tmp_path)
+    found = store.query(
+        "SELECT phase, executed_by, count(*) AS n FROM labelled_ticks GROUP BY ALL ORDER BY ALL NULLS LAST"
+    )
+    assert [(row["phase"], row["executed_by"], row["n"]) for row in found] == [
+        ("negative", "policy", 3 * 30),
+        ("recovery", "driver", 3 * 10),
+        (None, "driver", 3 * 5),
+        (None, "policy", 15 + 25 + 35),
+        (None, "warmup", 3 * 10),
+    ]
+
+
 def test_rebuild_equals_the_original_row_by_row(tmp_path: Path) -> None:
     store = filled(tmp_path)
     before = contents(store)
