@@ -136,8 +136,8 @@ def init(
     from .progress import RichProgress
 
     with RichProgress() as progress:
-        generation = Loop(home, load_config(RunConfig, config), progress).init_from(model, qa, steps)
-    typer.echo(f"generation 0 registered as version {generation.version}")
+        made = Loop(home, load_config(RunConfig, config), progress).init_from(model, qa, steps)
+    typer.echo(f"generation {made['generation']} registered as version {made['version']}; it is the champion")
 
 
 @app.command()
@@ -366,9 +366,9 @@ def doctor(
     from .doctor import run_checks, summary
 
     if rebuild:
-        from .store.ingest import rebuild as rebuild_index
+        from .store.database import Store
 
-        rebuild_index(home)
+        Store(home).rebuild()
     checks = run_checks(home, carla)
     if as_json:
         _print({"ok": all(c.ok for c in checks), "checks": [asdict(c) for c in checks]})

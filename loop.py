@@ -20,7 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from .collect.fleet import Fleet
 from .collect.jobs import EpisodeJob, EpisodeResult
+from .collect.labels import label_episode
+from .collect.pairs import PairConfig
 from .collect.plans import bootstrap_jobs, round_jobs
+from .collect.segmenter import SegmenterConfig
+from .collect.training_data import preference_pairs, recovery_samples, replay_samples
 from .config import LoopConfig
 from .errors import UsageError
 from .evaluate.champion import Champions
@@ -47,6 +51,8 @@ COMPLETE = "complete.json"  # written last into a folder of weights
 class RunConfig(LoopConfig):
     """Everything that `loop run` can be told."""
 
+    segmenter: SegmenterConfig = SegmenterConfig()
+    pairs: PairConfig = PairConfig()
     refine: RefineConfig = RefineConfig()
 
 
@@ -68,6 +74,7 @@ class Loop:
         self._fleet: Fleet | None = None
         self._registry: Registry | None = None
         self._registry_lock = threading.Lock()
+        self._replay_samples: tuple[int, list[DrivingSample]] | None = None
         self.champions = Champions(self.store, lambda: self.registry, config.policy.decoder)
         self.evaluator = Evaluator(self.store, self._rollouts, self.champions.policy, progress)
 
@@ -110,7 +117,7 @@ class Loop:
         jobs = bootstrap_jobs(self.run_id, config, self.config.seed, self.store.episodes)
         ids = [job.episode_id for job in jobs]
         self._step(0, "collect", lambda: self._drive(jobs, None, "generation 0: expert drives"))
-        self._step(0, "refine", lambda: self._bootstrap(ids))
+        self._step(0, "refine", self._bootstrap)
         self._step(0, "register", lambda: self._register(0, None, ids, {}))
         self._step(0, "promote", lambda: self._deploy(0, None, {"reason": "the first generation"}, 0))
 
@@ -168,12 +175,13 @@ class Loop:
 
     def _label(self, ids: Sequence[str], number: int, title: str) -> dict[str, Any]:
         """Cut the drives into segments, and build pairs from them."""
-        from .collect.labels import label_episode
-
         self.progress.stage(title, len(ids))
         labels = []
+        there = {path.name: path for path in sealed(self.store.episodes)}
         for episode_id in ids:
-            labels.append(label_episode(self.store, episode_id, number))
+            if episode_id in there:  # a drive that the simulator lost in every try has left none
+                path = there[episode_id]
+                labels.append(label_episode(path, number, self.config.segmenter, self.config.pairs))
             self.progress.advance()
         takeovers = [row for one in labels for row in one.takeovers]
         pairs = [row for one in labels for row in one.pairs]
@@ -184,16 +192,15 @@ class Loop:
             "pairs": sum(pair.admitted for pair in pairs),
         }
 
-    def _bootstrap(self, ids: Sequence[str]) -> dict[str, Any]:
+    def _bootstrap(self) -> dict[str, Any]:
         """Train generation 0 on expert drives, or take it from this home's cache."""
-        from .collect.training_data import replay_samples
         from .models.policy import Policy
         from .refine.sft import run_sft
 
         config = self.config.bootstrap
         cached = self.home / "cache" / self._bootstrap_key()
         if not (cached / COMPLETE).is_file():
-            samples = replay_samples(self.store, ids)
+            samples = self._replay()
             self.progress.stage(f"generation 0: SFT on {len(samples)} scenes", config.max_steps)
             policy = Policy.tiny(self.config.seed)
             report = run_sft(
@@ -248,13 +255,18 @@ class Loop:
     def _training_data(
         self, number: int
     ) -> tuple[list[DrivingSample], list[PreferencePair], list[DrivingSample]]:
-        from .collect.training_data import preference_pairs, recovery_samples, replay_samples
-
-        experts = [
-            row["episode_id"] for row in queries.episodes(self.store, driver_kind="expert", role="train", limit=100_000)
-        ]
+        """Recoveries and corrections, pairs of all rounds so far, replay of the expert's drives."""
         pairs = preference_pairs(self.store, up_to_round=number)
-        return recovery_samples(self.store, pairs), pairs, replay_samples(self.store, experts)
+        return recovery_samples(self.store, pairs), pairs, self._replay()
+
+    def _replay(self) -> list[DrivingSample]:
+        """Samples of every expert drive of this home; read once a process."""
+        rows = queries.episodes(self.store, driver_kind="expert", role="train", limit=1_000_000)
+        if self._replay_samples is None or self._replay_samples[0] != len(rows):
+            self.progress.stage("reading the expert's drives", len(rows))
+            ids = [row["episode_id"] for row in rows]
+            self._replay_samples = len(rows), replay_samples(self.store, ids, self.progress.advance)
+        return self._replay_samples[1]
 
     def _register(
         self, number: int, champion: int | None, data: Sequence[str], metrics: dict[str, float]

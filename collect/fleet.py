@@ -33,7 +33,7 @@ ANSWER_TIMEOUT_S = 60.0
 class BatchPlanner(Protocol):
     """The policy as the fleet needs it (`models.policy.Policy`)."""
 
-    def plan(self, inputs: Sequence[PolicyInput], generation: str = "") -> list[Plan]:
+    def plan(self, inputs: Sequence[PolicyInput], generation: str) -> list[Plan]:
         """Plan for all inputs in one batch."""
         ...
 

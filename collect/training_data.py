@@ -1,0 +1,102 @@
+"""What a round trains on, read from the store: replay of expert drives, recoveries, corrections, pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..store import queries
+from ..store.database import Store
+from ..store.episodes import EpisodeReader
+from ..store.rows import PairRow
+from ..vocabulary import DrivingSample, PairSource, Phase, PreferencePair
+from .samples import driver_samples, expert_samples, preference_pair
+
+Told = Callable[[], None]
+
+
+def replay_samples(store: Store, episode_ids: Sequence[str], told: Told | None = None) -> list[DrivingSample]:
+    """Every frame of the expert's successful drives.
+
+    Args:
+        store: The store.
+        episode_ids: Expert drives; failed ones are left out, since their plans led there.
+        told: Called after each episode.
+    """
+    wanted = set(episode_ids)
+    samples: list[DrivingSample] = []
+    for row in queries.episodes(store, driver_kind="expert", role="train", limit=1_000_000):
+        if row["episode_id"] not in wanted:
+            continue
+        if row["success"]:
+            samples += expert_samples(EpisodeReader(store.home / row["path"]))
+        if told is not None:
+            told()
+    return samples
+
+
+def preference_pairs(store: Store, up_to_round: int) -> list[PreferencePair]:
+    """Admitted pairs of all rounds so far (proof.md 11), with pictures and scenes.
+
+    Args:
+        store: The store.
+        up_to_round: Last round that counts.
+    """
+    readers = _Readers(store.home)
+    return [
+        preference_pair(readers.of(row["episode_id"]), _pair_row(row))
+        for row in queries.pairs(store, admitted=True)
+        if row["round"] <= up_to_round
+    ]
+
+
+def recovery_samples(store: Store, pairs: Sequence[PreferencePair]) -> list[DrivingSample]:
+    """What SFT imitates of the takeovers: the driver's recoveries, and the corrections before them.
+
+    A correction is the chosen side of a pair whose state the policy had brought about; its prompt may show the rejected
+    side and its analysis (SafeAlign 3.4).
+
+    Args:
+        store: The store.
+        pairs: Of `preference_pairs`.
+    """
+    readers = _Readers(store.home)
+    samples: list[DrivingSample] = []
+    for row in queries.segments(store, phase=Phase.RECOVERY.value, trains=True):
+        reader = readers.of(row["episode_id"])
+        samples += driver_samples(reader, row["start_tick"], row["end_tick"], row["weight"])
+    samples += [
+        DrivingSample(
+            input=pair.input,
+            target_m=pair.chosen_m,
+            mask=pair.chosen_mask,
+            reasoning=pair.reasoning_chosen,
+            weight=pair.weight,
+            role=pair.role,
+            case_id=pair.case_id,
+            negative_m=pair.rejected_m,
+            analysis=pair.analysis,
+        )
+        for pair in pairs
+        if pair.source is not PairSource.HUMAN  # the recovery itself is above
+    ]
+    return samples
+
+
+class _Readers:
+    """Readers of sealed episodes, opened once."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._open: dict[str, EpisodeReader] = {}
+
+    def of(self, episode_id: str) -> EpisodeReader:
+        """The reader of an episode."""
+        if episode_id not in self._open:
+            self._open[episode_id] = EpisodeReader(self._home / "episodes" / episode_id)
+        return self._open[episode_id]
+
+
+def _pair_row(row: dict[str, Any]) -> PairRow:
+    return PairRow(**{**row, "source": PairSource(row["source"])})
