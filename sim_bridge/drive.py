@@ -38,16 +38,19 @@ from .routes import Route, build_route
 from .scenarios.base import Scenario
 from .scenarios.catalogue import make_scenario
 from .sensors import CameraSet, CollisionSensor
-from .stage import Body, Stage, body_of
+from .stage import Stage, body_of
 
 EGO_BLUEPRINT = "vehicle.lincoln.mkz_2020"
 WARMUP_TICKS = 30  # 1.5 s: the frames and poses that a policy looks back on
 SETTLE_TICKS = 12  # within these the first camera set must have come
 LIGHT_AHEAD_M = 40.0
 TTC_HORIZON_S = 4.0
+CONTACT_WAIT_S = 0.5
+HELD_MPS = 0.1
 SLOW_MPS = 1.0  # below this the steering angle is taken from the command, above it from the yaw rate
 
 Array = NDArray[np.float64]
+Touch = tuple[int, ActorKind, str]  # actor id, class, name
 
 
 class Drive:
@@ -263,7 +266,7 @@ class Drive:
         infractions: tuple[Infraction, ...] = ()
         outcome: Outcome | None = None
         if self._judge is not None:
-            contacts = self._contacts(ego, agents if ttc_s == 0.0 else ())
+            contacts = self._contacts(ego, agents, ttc_s)
             infractions, outcome = self._judge.watch(
                 Observation(tick, ego, place.progress_m, place.lateral_m, off_road, contacts, red)
             )
@@ -322,14 +325,33 @@ class Drive:
         surfaces = self.map_polygons()
         return not inside_any(ego.x_m, ego.y_m, surfaces.roadblocks + surfaces.intersections)
 
-    def _contacts(self, ego: EgoState, near: tuple[Agent, ...]) -> tuple[tuple[int, ActorKind, str], ...]:
-        """What the ego touches: by the boxes, and by the server's sensor for what has no box here."""
-        found: dict[int, tuple[int, ActorKind, str]] = {}
-        for agent in near:
+    def _contacts(self, ego: EgoState, agents: tuple[Agent, ...], ttc_s: float) -> tuple[Touch, ...]:
+        """What the ego touches: by the boxes, and by the server's sensor, whose events may come late."""
+        found: dict[int, Touch] = {}
+        for agent in agents if ttc_s == 0.0 else ():
             if time_to_collision(ego, (agent,), TTC_HORIZON_S) == 0.0:
                 found[agent.actor_id] = (agent.actor_id, agent.kind, agent.name)
-        for contact in self._collisions.collect():
-            body: Body | None = self._stage.bodies.get(contact.actor_id)
+        wait_s = CONTACT_WAIT_S if self._was_held(ego, agents) else 0.0
+        for contact in self._collisions.collect(wait_s):
+            body = self._stage.bodies.get(contact.actor_id)
             kind = body.kind if body else ActorKind.STATIC
             found[contact.actor_id] = (contact.actor_id, kind, body.name if body else contact.type_id)
         return tuple(found.values())
+
+    def _was_held(self, ego: EgoState, agents: tuple[Agent, ...]) -> bool:
+        """Whether the ego, or an agent beside it, had speed and yet is where it was.
+
+        The embedded server ends a contact by putting bodies back, so an event is on its way. Waiting for it makes a
+        drive repeatable; the event has a connection of its own and may come after the snapshot.
+        """
+        before = self._now.ego
+        if abs(before.speed_mps) > HELD_MPS and (before.x_m, before.y_m) == (ego.x_m, ego.y_m):
+            return True
+        earlier = {agent.actor_id: agent for agent in self._now.agents}
+        for agent in agents:
+            old = earlier.get(agent.actor_id, agent)
+            held = abs(old.speed_mps) > HELD_MPS and (old.x_m, old.y_m) == (agent.x_m, agent.y_m)
+            reach_m = 0.5 * (EGO.length_m + agent.length_m) + EGO.width_m
+            if held and math.hypot(agent.x_m - ego.x_m, agent.y_m - ego.y_m) < reach_m:
+                return True
+        return False

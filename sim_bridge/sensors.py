@@ -191,11 +191,12 @@ class CollisionSensor:
 
         sensor.listen(take)
 
-    def collect(self) -> list[Contact]:
-        """Events since the last call."""
+    def collect(self, wait_s: float = 0.0) -> list[Contact]:
+        """Events since the last call; waits up to `wait_s` for the first one."""
         contacts = []
         while True:
             try:
-                contacts.append(self._arrived.get_nowait())
+                contacts.append(self._arrived.get(timeout=wait_s) if wait_s else self._arrived.get_nowait())
             except queue.Empty:
                 return contacts
+            wait_s = 0.0
