@@ -126,6 +126,7 @@ class Bridge:
                 f"another client is ticking the server at {self.host}:{self.port}",
                 fix="end that client, or start a server of your own",
             )
+        self.world.tick(self.timeout_s)  # a new client knows no actor before its first snapshot
         left = [
             actor.id
             for actor in self.world.get_actors()

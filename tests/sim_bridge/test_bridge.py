@@ -32,6 +32,7 @@ def assert_as_found(server):
     settings = world.get_settings()
     assert not settings.synchronous_mode
     assert settings.fixed_delta_seconds is None
+    world.wait_for_tick()
     assert cars(world) == []
 
 
@@ -42,7 +43,9 @@ def test_synchronous_inside_and_restored_after(server):
         settings = bridge.world.get_settings()
         assert settings.synchronous_mode
         assert settings.fixed_delta_seconds == pytest.approx(0.05)
-        assert len(cars(onlooker(server))) == 1
+        other = onlooker(server)
+        bridge.tick()
+        assert len(cars(other)) == 1
     assert_as_found(server)
 
 
