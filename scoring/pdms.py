@@ -298,42 +298,30 @@ def score_plans(scene: Scene, plans: ArrayLike) -> PdmsScores:
     return score_tracks(scene, track_plans(scene, plans))
 
 
-def min_ttc(
-    scene: Scene, plans: ArrayLike, start_s: float = 0.0, last_s: float = 4.0, horizon_s: float = 4.0
-) -> Array:
-    """Smallest constant-velocity time to collision along each tracked plan.
+def track_ttc(scene: Scene, tracks: ArrayLike, horizon_s: float = 4.0) -> Array:
+    """Constant-velocity time to collision along tracked motions.
 
     Args:
         scene: Agents are where they were recorded, with their recorded velocities.
-        plans: (P, 8, 2) or (P, 8, 3), box centre, ego frame.
-        start_s: Steps before this time do not count.
-        last_s: Nor do steps after this one.
+        tracks: (P, 41, 7) of `track_plans`.
         horizon_s: Later meetings are none.
 
     Returns:
-        (P,) seconds, inf for none.
+        (P, 41) seconds every 0.1 s, inf for none.
     """
-    tracks = track_plans(scene, plans)
-    frames = agents_at_10_hz(scene)[:, :_N]
-    agents = np.stack(
-        (
-            frames[..., 0],
-            frames[..., 1],
-            np.arctan2(frames[..., 3], frames[..., 2]),
-            frames[..., 4],
-            frames[..., 5],
-        ),
-        -1,
+    states = np.asarray(tracks, np.float64)
+    frames = agents_at_10_hz(scene)[:, : states.shape[1]]
+    yaw = np.arctan2(frames[..., 3], frames[..., 2])
+    agents = np.ascontiguousarray(
+        np.stack((*np.moveaxis(frames[..., :2], -1, 0), yaw, frames[..., 4], frames[..., 5]), -1)
     )
-    first, end = round(start_s / STEP_S), round(last_s / STEP_S) + 1
-    out = np.full(len(tracks), np.inf)
-    for i, states in enumerate(tracks):
-        centre = _centres(states, scene.vehicle)
-        ego = np.column_stack((centre, states[:, SPEED]))
-        out[i] = ttc_along(
-            ego[first:end], agents[:, first:end], scene.agent_size_m, horizon_s, scene.vehicle
-        ).min()
-    return out
+    ego = np.concatenate((_centres(states, scene.vehicle), states[..., SPEED, None]), -1)
+    return np.stack([ttc_along(one, agents, scene.agent_size_m, horizon_s, scene.vehicle) for one in ego])
+
+
+def min_ttc(scene: Scene, plans: ArrayLike, horizon_s: float = 4.0) -> Array:
+    """(P,) smallest time to collision along each plan (P, 8, 2 or 3) as it is tracked; inf for none."""
+    return np.asarray(track_ttc(scene, track_plans(scene, plans), horizon_s).min(axis=1))
 
 
 def tracked_waypoints(scene: Scene, tracks: ArrayLike) -> Float:

@@ -234,23 +234,31 @@ def collisions(
 
 @njit("void(float64[:, ::1], float64, float64[:, ::1])", cache=True)
 def trailing_headings(points: Array, rear_to_centre: float, out: Array) -> None:
-    """Poses of a car whose centre goes along points: its rear axle trails behind at a fixed distance.
+    """Poses of a car whose centre goes smoothly through points: its rear axle trails at a fixed distance.
 
     Args:
         points: (T, 2) centres, ego frame; the car starts at the origin with heading 0.
         rear_to_centre: Metres.
         out: (T, 3) the same points with headings.
     """
-    parts = 10
+    parts, last = 10, points.shape[0] - 1
     x, y = 0.0, 0.0
+    slope_x, slope_y = math.hypot(points[0, 0], points[0, 1]), 0.0
     rear_x, rear_y = -rear_to_centre, 0.0
     heading = 0.0
-    for k in range(points.shape[0]):
+    for k in range(last + 1):
+        end_x, end_y = points[k, 0], points[k, 1]
+        if k < last:
+            next_x, next_y = 0.5 * (points[k + 1, 0] - x), 0.5 * (points[k + 1, 1] - y)
+        else:
+            next_x, next_y = 2.0 * (end_x - x) - slope_x, 2.0 * (end_y - y) - slope_y
         for part in range(1, parts + 1):
-            share = part / parts
-            cx = x + share * (points[k, 0] - x)
-            cy = y + share * (points[k, 1] - y)
+            u = part / parts
+            a = (1.0 + 2.0 * u) * (1.0 - u) * (1.0 - u)  # cubic Hermite
+            b, c = u * (1.0 - u) * (1.0 - u), u * u * (u - 1.0)
+            cx = a * x + (1.0 - a) * end_x + b * slope_x + c * next_x
+            cy = a * y + (1.0 - a) * end_y + b * slope_y + c * next_y
             heading = math.atan2(cy - rear_y, cx - rear_x)
             rear_x, rear_y = cx - rear_to_centre * math.cos(heading), cy - rear_to_centre * math.sin(heading)
-        x, y = points[k, 0], points[k, 1]
+        x, y, slope_x, slope_y = end_x, end_y, next_x, next_y
         out[k, 0], out[k, 1], out[k, 2] = x, y, heading

@@ -84,6 +84,8 @@ def _first(
     cos, sin = math.cos(yaw), math.sin(yaw)
     best = math.inf
     for i in range(others.shape[0]):
+        if math.isnan(others[i, 0]):
+            continue
         t = meeting_time(
             others[i, 0] - x,
             others[i, 1] - y,
