@@ -16,7 +16,7 @@ from ..scoring.ttc import time_to_collision
 from ..vocabulary import (
     PLAN_POINTS,
     PLAN_STEP_S,
-    TICK_S,
+    TICK_HZ,
     ActorKind,
     Agent,
     CameraSpec,
@@ -31,7 +31,7 @@ from . import convert
 from .bridge import EGO_ROLE, Bridge
 from .follower import PlanFollower
 from .infractions import Judge, Observation
-from .lights import lights_on, next_stop
+from .lights import lights_on, next_stop, restart_lights
 from .map_bake import inside_any, map_polygons, map_sha256
 from .moment import MapPolygons, Moment
 from .routes import Route, build_route
@@ -147,6 +147,7 @@ class Drive:
         self.scenario = scenario
         self.route = build_route(self.carla_map, spec.route)
         self._lights = lights_on(self._bridge.world, self.route)
+        restart_lights(self._bridge.world)
         self._ego = self._spawn_ego()
         self._ego_body = body_of(self._ego, EGO_ROLE)
         self._cameras = CameraSet(self._bridge, self._ego, self._cameras_spec)
@@ -273,7 +274,7 @@ class Drive:
         self._done = outcome is not None
         return Moment(
             tick=tick,
-            time_s=tick * TICK_S,
+            time_s=tick / TICK_HZ,
             ego=ego,
             agents=agents,
             frame=delivery.frame(tick, bodies),

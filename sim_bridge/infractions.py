@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..scoring.driving_score import driving_score, is_success
 from ..scoring.kinematics import EGO
-from ..vocabulary import TICK_S, ActorKind, EgoState, Infraction, Outcome
+from ..vocabulary import TICK_HZ, TICK_S, ActorKind, EgoState, Infraction, Outcome
 from .lights import RouteLight
 
 DONE_M = 1.0  # the route is complete this far before its end
@@ -92,7 +92,7 @@ class Judge:
         if not end and self._standing_s >= BLOCKED_S:
             end = "blocked"
             self._add("blocked", seen)
-        if not end and seen.tick * TICK_S >= self.timeout_s:
+        if not end and seen.tick / TICK_HZ >= self.timeout_s:
             end = "timeout"
             self._add("scenario_timeout", seen)
         outcome = self.outcome(seen.tick, end) if end else None
@@ -109,7 +109,7 @@ class Judge:
             infractions=tuple(self.infractions),
             end=end,
             driven_m=self._driven_m,
-            duration_s=tick * TICK_S,
+            duration_s=tick / TICK_HZ,
             standstill_s=self._standstill_s,
         )
 

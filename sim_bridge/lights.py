@@ -54,6 +54,12 @@ def lights_on(world: carla.World, route: Route) -> tuple[RouteLight, ...]:
     return tuple(sorted(found, key=lambda light: light.stop_m))
 
 
+def restart_lights(world: carla.World) -> None:
+    """All lights of the world from the start of their cycle: what the last drive froze or waited for is undone."""
+    world.freeze_all_traffic_lights(False)
+    world.reset_all_traffic_lights()
+
+
 def next_stop(lights: tuple[RouteLight, ...], progress_m: float, within_m: float) -> float:
     """Distance to the nearest stop line ahead with a red or yellow light; inf for none that near."""
     for light in lights:

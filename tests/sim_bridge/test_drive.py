@@ -154,6 +154,23 @@ def test_equal_seeds_give_equal_ticks(drive):
         other.close()
 
 
+@pytest.mark.parametrize(("state", "end"), [("red", ["red_light"]), ("green", [])])
+def test_lights_on_the_route(drive, state, end):
+    case = Case("OppositeVehicleRunningRedLight", 1, decoy=True)
+    moment = drive.reset(case)
+    assert len(moment.lights) == 1
+    drive._stage.freeze_lights(state)
+    moments, follower = [], PlanFollower()
+    while not moment.done:
+        moment = drive.step(along(drive, moment, follower))
+        moments.append(moment)
+    assert {m.lights[0][1] for m in moments[1:]} == {state}
+    assert any(m.red_light_ahead for m in moments) == (state == "red")
+    assert [i.kind for i in moment.outcome.infractions] == end
+    assert moment.outcome.end == "route_complete"
+    assert [m.lights for m in run(drive, case, 30)] == [m.lights for m in run(drive, case, 30)]
+
+
 def test_close_leaves_no_actor(drive, server):
     drive.reset(Case("ParkedObstacle", 1))
     drive.close()
