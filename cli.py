@@ -65,7 +65,9 @@ def main() -> None:
 
 
 def _print(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, default=str))
+    from .store.sealing import plain
+
+    typer.echo(json.dumps(plain(value), indent=2))
 
 
 def _version(wanted: bool) -> None:
@@ -329,7 +331,7 @@ def episodes_list(
     from .store import queries
     from .store.database import Store
 
-    rows = queries.episodes(Store(home), scenario=scenario or None, limit=limit)
+    rows = queries.episodes(Store(home), scenario=scenario or None, limit=limit, newest_first=True)
     _print(rows) if as_json else rows_table(rows)
 
 

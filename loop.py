@@ -38,7 +38,7 @@ from .scoring.statistics import spent_alpha
 from .sim_bridge.scenarios.cases import suite
 from .store import history, queries
 from .store.database import Store
-from .store.episodes import sealed
+from .store.episodes import complete
 from .store.rows import GenerationRow, RoundRow
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class Loop:
 
     def _drive(self, jobs: Sequence[EpisodeJob], champion: int | None, title: str) -> dict[str, Any]:
         """Drive and index the jobs whose episode is not sealed yet."""
-        there = {path.name for path in sealed(self.store.episodes)}
+        there = {path.name for path in complete(self.store.episodes)}
         left = [job for job in jobs if job.episode_id not in there]
         self.progress.stage(title, len(jobs))
         self.progress.advance(len(jobs) - len(left))
@@ -177,7 +177,7 @@ class Loop:
         """Cut the drives into segments, and build pairs from them."""
         self.progress.stage(title, len(ids))
         labels = []
-        there = {path.name: path for path in sealed(self.store.episodes)}
+        there = {path.name: path for path in complete(self.store.episodes)}
         for episode_id in ids:
             if episode_id in there:  # a drive that the simulator lost in every try has left none
                 path = there[episode_id]
@@ -261,7 +261,7 @@ class Loop:
 
     def _replay(self) -> list[DrivingSample]:
         """Samples of every expert drive of this home; read once a process."""
-        rows = queries.episodes(self.store, driver_kind="expert", role="train", limit=1_000_000)
+        rows = queries.episodes(self.store, driver_kind="expert", role="train", whole=True, limit=1_000_000)
         if self._replay_samples is None or self._replay_samples[0] != len(rows):
             self.progress.stage("reading the expert's drives", len(rows))
             ids = [row["episode_id"] for row in rows]

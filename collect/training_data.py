@@ -26,7 +26,7 @@ def replay_samples(store: Store, episode_ids: Sequence[str], told: Told | None =
     """
     wanted = set(episode_ids)
     samples: list[DrivingSample] = []
-    for row in queries.episodes(store, driver_kind="expert", role="train", limit=1_000_000):
+    for row in queries.episodes(store, driver_kind="expert", role="train", whole=True, limit=1_000_000):
         if row["episode_id"] not in wanted:
             continue
         if row["success"]:

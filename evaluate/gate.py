@@ -83,7 +83,8 @@ def decide(
         champion: Long-tail results of the champion.
         challenger: Long-tail results of the challenger on a prefix of the same cases.
         nominal_champion: Nominal results of the champion.
-        nominal_challenger: Nominal results of the challenger on a prefix of the same cases.
+        nominal_challenger: Nominal results of the challenger on a prefix of the same cases; empty when the gate gave
+            up on the long tail.
         config: Alpha and margins.
         round_number: This round, from 1.
         rounds: Rounds over which alpha is spent.
@@ -93,7 +94,8 @@ def decide(
         The decision.
     """
     old, new = _paired(champion, challenger)
-    old_nominal, new_nominal = _paired(nominal_champion, nominal_challenger)
+    # A gate that gave up on the long tail drives no nominal cases: then nothing can be promoted anyway.
+    old_nominal, new_nominal = _paired(nominal_champion, nominal_challenger) if nominal_challenger else ([], [])
     gained = sum(b.success and not a.success for a, b in zip(old, new, strict=True))
     lost = sum(a.success and not b.success for a, b in zip(old, new, strict=True))
     alpha = spent_alpha(config.alpha, round_number, rounds)
@@ -101,7 +103,7 @@ def decide(
     ds = paired_bootstrap(np.array([b.ds - a.ds for a, b in zip(old, new, strict=True)]), seed=seed)
     guards = _guards(old, new, old_nominal, new_nominal, config, seed)
     broken = [g.name for g in guards if g.broken]
-    unproved = [g.name for g in guards if not g.holds]
+    unproved = [g.name for g in guards if not g.holds] + ([] if new_nominal else ["nominal SR (not driven)"])
     worse = mcnemar_test(lost, gained) <= config.alpha
     outcome: GateOutcome
     if broken or worse:
@@ -182,7 +184,9 @@ def _guards(
     config: GateConfig,
     seed: int,
 ) -> tuple[Guard, ...]:
-    guards = [_sr_guard("nominal SR", old_nominal, new_nominal, config.margin_nominal_sr, seed)]
+    guards = []
+    if new_nominal:
+        guards.append(_sr_guard("nominal SR", old_nominal, new_nominal, config.margin_nominal_sr, seed))
     # Abilities pooled in two (Emergency_Brake | Overtaking and Merging): single ones have too few cases for a margin.
     for name, braking in (("braking types SR", True), ("steering types SR", False)):
         chosen = [i for i, r in enumerate(old) if r.braking is braking]

@@ -54,7 +54,7 @@ def map_polygons(carla_map: carla.Map, folder: Path | None = None) -> MapPolygon
     path = folder / f"{map_sha256(carla_map)}.v{BAKE_VERSION}.npz"
     if path.is_file():
         with np.load(path) as data:
-            return MapPolygons(*(tuple(np.split(data[k], data[f"{k}_ends"][:-1])) for k in KINDS))
+            return MapPolygons(*(_split(data[k], data[f"{k}_ends"]) for k in KINDS))
     baked = bake(carla_map)
     arrays: dict[str, Array] = {}
     for kind in KINDS:
@@ -67,6 +67,10 @@ def map_polygons(carla_map: carla.Map, folder: Path | None = None) -> MapPolygon
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     partial.replace(path)
     return baked
+
+
+def _split(points: Array, ends: NDArray[np.int64]) -> tuple[Polygon, ...]:
+    return tuple(np.split(points, ends[:-1])) if len(ends) else ()
 
 
 def bake(carla_map: carla.Map) -> MapPolygons:

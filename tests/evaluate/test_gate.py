@@ -85,6 +85,11 @@ def test_phantom_brakes_are_a_guard() -> None:
     assert "phantom" in decision.reason
 
 
+def test_without_nominal_cases_nothing_is_promoted() -> None:
+    new = results([i < 44 for i in range(64)])
+    assert judge(results([i < 20 for i in range(64)]), new, nominal(24), []).outcome == "inconclusive"
+
+
 def test_the_two_sides_must_be_the_same_cases() -> None:
     with pytest.raises(ValueError, match="paired"):
         judge(results([True] * 8), nominal(8), nominal(8), nominal(8))
