@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 import time
 
@@ -188,3 +190,20 @@ def test_a_dead_server_is_a_fault_and_no_tick_is_repeated():
         assert time.monotonic() - start_s < 0.1
         start_s = time.monotonic()
     assert time.monotonic() - start_s < 5.0  # leaving the block neither hangs nor raises
+
+
+def test_a_worker_leaves_cleanly(server):
+    code = (
+        "from takeover.sim_bridge.bridge import Bridge, leave_process\n"
+        f"with Bridge({server.host!r}, {server.port}) as bridge:\n"
+        f"    ego = bridge.spawn({CAR!r}, bridge.carla_map.get_spawn_points()[0])\n"
+        "    camera = bridge.spawn('sensor.camera.rgb', ego.get_transform(), attach_to=ego, image_size_x='64')\n"
+        "    camera.listen(lambda image: None)\n"
+        "    bridge.tick()\n"
+        "print('said')\n"
+        "leave_process(3)\n"
+    )
+    for _ in range(3):
+        left = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60)
+        assert (left.returncode, left.stdout, left.stderr) == (3, "said\n", "")
+    assert_as_found(server)
