@@ -28,7 +28,7 @@ from transformers import (
 
 from ..errors import PolicyError
 from .actions import ActionCodec
-from .tiny import DrivingLlava, TinyConfig, build_tiny
+from .tiny import ConvTower, DrivingLlava, TinyConfig, build_tiny
 from .vla import DrivingMixin, HeadConfig
 
 ADAPTER_FILE = "adapter_config.json"
@@ -121,9 +121,17 @@ class Backbone:
         return self.family.pixels(self.processor.image_processor, images)
 
 
+def settle(model: Any) -> None:
+    """End a fresh tower's use of batch statistics: train and eval are the same function from now on."""
+    for module in model.modules():
+        if isinstance(module, ConvTower):
+            module.settle()
+
+
 def tiny_backbone(seed: int, config: TinyConfig, codec: ActionCodec) -> Backbone:
     """A fresh tiny policy."""
     model, processor = build_tiny(seed, config, codec)
+    _fast_convolutions(model)
     return Backbone(model, processor, FAMILIES["llava"])
 
 
@@ -176,6 +184,8 @@ def load_backbone(
             fix="Give a checkpoint directory in the hub's layout, with safetensors.",
         ) from error
     model.action_head.float()
+    settle(model)
+    _fast_convolutions(model)
     _share_chat_template(processor)
     return Backbone(model.eval(), processor, family)
 
@@ -236,6 +246,12 @@ def freeze(backbone: Backbone, part: str) -> None:
     for name, parameter in backbone.model.named_parameters():
         frozen = part == "backbone" or (part == "vision" and name.startswith(backbone.family.vision))
         parameter.requires_grad_(not frozen or name.startswith(HEAD))
+
+
+def _fast_convolutions(model: Any) -> None:
+    for module in model.modules():
+        if isinstance(module, ConvTower):
+            module.to(memory_format=torch.channels_last)
 
 
 def _share_chat_template(processor: Any) -> None:

@@ -33,6 +33,7 @@ from .prompts import corpus
 from .vla import ActionHead, DrivingMixin, HeadConfig
 
 STRIDE_PX = 32
+BRANCH_GAIN = 0.1  # of the weights that end a residual branch of the language model
 PAD, END, USER, ASSISTANT, SYSTEM, IMAGE = (
     "<|pad|>",
     "<|end|>",
@@ -79,22 +80,37 @@ class ConvTowerConfig(PreTrainedConfig):
     initializer_range: float = 0.02
 
 
+class _Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + nn.functional.relu(self.norm(self.conv(x)))
+
+
 class _Stage(nn.Module):
     """Halve the picture, then one residual convolution where it is cheap."""
 
     def __init__(self, inputs: int, outputs: int, *, residual: bool) -> None:
         super().__init__()
         self.down = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1)
-        self.norm = nn.GroupNorm(4, outputs)
-        self.block = nn.Conv2d(outputs, outputs, 3, padding=1) if residual else None
+        self.norm = nn.BatchNorm2d(outputs)
+        self.residual = _Residual(outputs) if residual else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = nn.functional.relu(self.norm(self.down(x)))
-        return x if self.block is None else x + nn.functional.relu(self.block(x))
+        return self.residual(nn.functional.relu(self.norm(self.down(x))))
 
 
 class ConvTower(PreTrainedModel):
-    """Pictures (B, 3, H, W) -> tokens (B, H/32 * W/32, hidden), row by row, with a learned position each."""
+    """Pictures (B, 3, H, W) -> tokens (B, H/32 * W/32, hidden), row by row, with a learned position each.
+
+    Batch statistics make it see in a few hundred steps (without them: a walker is found much later), but a
+    policy that differs between `train()` and `eval()` spoils DPO's reference and GRPO's ratios. So they are
+    used only by a fresh tower in its bootstrap; `settle` fixes them for good, and a loaded tower is
+    settled.
+    """
 
     config: ConvTowerConfig
     config_class = ConvTowerConfig
@@ -111,7 +127,22 @@ class ConvTower(PreTrainedModel):
         self.out = nn.Linear(widths[-1], config.hidden_size)
         tokens = (config.image_height // STRIDE_PX) * (config.image_width // STRIDE_PX)
         self.position = nn.Parameter(torch.zeros(1, tokens, config.hidden_size))
+        self.settled = False
         self.post_init()
+
+    def settle(self) -> None:
+        """Use the running statistics from now on, in training too."""
+        self.settled = True
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> ConvTower:
+        """Switch training on or off; a settled tower's norms stay as in evaluation."""
+        super().train(mode)
+        if self.settled:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
 
     def forward(self, pixel_values: Tensor, **_: Any) -> BaseModelOutputWithPooling:
         """Run the tower; `hidden_states` holds one layer, as LLaVA's feature selection asks."""
@@ -243,7 +274,9 @@ def _scale_by_fan_in(model: nn.Module) -> None:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=1.0 / math.sqrt(module.in_features))
+            # Layers that start near the identity let the head see the tower's tokens from the first step.
+            gain = BRANCH_GAIN if name.endswith(("o_proj", "down_proj")) else 1.0
+            nn.init.normal_(module.weight, std=gain / math.sqrt(module.in_features))
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):

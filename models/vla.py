@@ -28,7 +28,7 @@ class HeadConfig:
     """Shape of the action head; stored in the model's config under `driving`."""
 
     feature: int = 256  # SafeAlign App. A.1: pooled feature
-    queries: int = 4  # attention pooling: learned queries, each over feature / queries channels
+    queries: int = 16  # attention pooling: learned queries, each over feature / queries channels
     ego: bool = True  # the head also reads the odometry as numbers
 
 
