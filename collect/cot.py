@@ -129,21 +129,22 @@ def negative_analysis(scene: Scene, bad_m: ArrayLike, good_m: ArrayLike, visible
         visible: Actors that may be named.
 
     Returns:
-        One line of about 40 words' pieces.
+        One line, its four parts set off by semicolons.
     """
     bad_poses, good_poses = np.asarray(bad_m, np.float64), np.asarray(good_m, np.float64)
     bad = track_plans(scene, bad_poses[None])[0]
     good = track_plans(scene, good_poses[None])[0]
     gap = bad_poses[-1, :2] - good_poses[-1, :2]
     faster = float(bad[-1, SPEED] - good[-1, SPEED])
-    pace = f"too {'fast' if gap[0] > 0 else 'slow'} by {_half(gap[0])} m"
-    side = f", {_half(gap[1])} m too far {'left' if gap[1] > 0 else 'right'}" if abs(gap[1]) >= 0.5 else ""
+    wide = abs(gap[1]) >= 0.5
+    pace = f"too {'fast' if gap[0] > 0 else 'slow'} {_half(gap[0])} m"
+    side = f", {'left' if gap[1] > 0 else 'right'} {_half(gap[1])} m" if wide else ""
     off = np.hypot(*(bad_poses[:, :2] - good_poses[:, :2]).T)
     start = (int(np.argmax(off > 0.5)) if (off > 0.5).any() else 0) * PLAN_STEP_S
     outcome = score_tracks(scene, good[None])
     safe = "safe" if outcome.nc[0] * outcome.dac[0] == 1.0 else "less harm"
-    change = f"{'slow down' if faster > 0 else 'speed up'} {_half(faster)} m/s"
-    steer = f", steer {'right' if gap[1] > 0 else 'left'} {_half(gap[1])} m" if abs(gap[1]) >= 0.5 else ""
+    change = f"{'brake' if faster > 0 else 'accelerate'} {_half(faster)} m/s"
+    steer = f", {'right' if gap[1] > 0 else 'left'} {_half(gap[1])} m" if wide else ""
     return f"{_failure(scene, bad, good, visible)}; {pace}{side}; otherwise {safe}; {change}{steer} from {start:.1f} s"
 
 
@@ -164,7 +165,7 @@ def _failure(
     off_s = off_road_s(scene, bad)
     first = int(contact.argmin()) if len(contact) else -1
     if first >= 0 and contact[first] <= off_s and math.isfinite(contact[first]):
-        return f"hits {_name(scene, first, visible)} in {_half(contact[first])} s"
+        return f"collision {_name(scene, first, visible)} in {_half(contact[first])} s"
     if math.isfinite(off_s):
         return f"leaves the road in {_half(off_s)} s"
     near = int(ttc.argmin()) if len(ttc) else -1

@@ -15,9 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..scoring.conflicts import critical_agent
-from ..scoring.pdms import PdmsScores, min_ttc, score_plans, score_tracks, track_plans, tracked_waypoints
+from ..scoring.pdms import (
+    PdmsScores,
+    score_plans,
+    score_tracks,
+    track_plans,
+    track_ttc,
+    tracked_waypoints,
+)
 from ..scoring.proposals import OFFSETS_M, SPEED_SHARES, centerline_proposals, with_reference
-from ..scoring.scene import Polygons, Scene
+from ..scoring.scene import Scene
 from ..scoring.tracker import ACCEL, HEADING, RX, RY, SPEED, STEER, STEP_S, YAW_RATE
 from ..store.episodes import EpisodeReader
 from ..store.rows import PairRow, TakeoverRow
@@ -32,7 +39,7 @@ from ..vocabulary import (
     Role,
 )
 from .cot import visible_agents
-from .samples import HORIZON_TICKS, STEP_TICKS, Mask, executed_future, map_polygons, scene_at, shifted
+from .samples import HORIZON_TICKS, STEP_TICKS, Layer, Mask, executed_future, map_layers, scene_at, shifted
 from .segmenter import Segmentation
 
 Array = NDArray[np.float64]
@@ -168,9 +175,9 @@ def build_pairs(
     candidates: list[PairCandidate] = []
     if not segmentation.takeovers:
         return candidates
-    polygons = map_polygons(reader)
+    layers = map_layers(reader)
     for takeover in segmentation.takeovers:
-        choices = _choices(reader, segmentation, takeover, polygons, config)
+        choices = _choices(reader, segmentation, takeover, layers, config)
         candidates += [_judge(reader, takeover, choice, config) for choice in choices]
     return _merged(reader, candidates, config)
 
@@ -180,10 +187,12 @@ def replan(
 ) -> tuple[Array, PdmsScores]:
     """Algorithm 1's positive: the best re-plan from this state.
 
+    Those that pass the gates of a chosen plan come first; among equals the nearer to the centre line.
+
     Args:
         scene: With its EP reference.
         speed_limit_mps: What the target speeds are shares of.
-        config: Speeds, offsets and their price.
+        config: Speeds, offsets, their price, and the gates.
 
     Returns:
         (8, 3) the tracked motion of the best proposal, and the scores of that one.
@@ -192,16 +201,23 @@ def replan(
     plans = centerline_proposals(scene, speed_limit_mps, config.speed_shares, offsets)
     tracks = track_plans(scene, plans)
     scores = score_tracks(scene, tracks)
+    ttc_s = track_ttc(scene, tracks)
+    safe = (scores.nc == 1.0) & (scores.dac == 1.0) & (ttc_s.min(axis=1) >= _ttc_bound(ttc_s[0, 0], config))
     price = config.offset_price_per_m * np.repeat(np.abs(offsets), len(config.speed_shares))
-    best = int(np.argmax(np.where(scores.pdms > 0.0, scores.pdms - price, -1.0)))
+    best = int(np.argmax(scores.pdms - price + 10.0 * safe))
     return tracked_waypoints(scene, tracks[best : best + 1])[0].astype(np.float64), _one(scores, best)
+
+
+def _ttc_bound(now_s: float, config: PairConfig) -> float:
+    """Least time to collision that a chosen plan must keep, given that of its first moment."""
+    return min(config.min_ttc_s, config.inherited_ttc_share * now_s)
 
 
 def _choices(
     reader: EpisodeReader,
     segmentation: Segmentation,
     takeover: TakeoverRow,
-    polygons: Mapping[str, Polygons],
+    layers: Mapping[str, Layer],
     config: PairConfig,
 ) -> Iterable[_Choice]:
     plans = {row.plan.tick: row.plan for row in reader.plans}
@@ -217,7 +233,7 @@ def _choices(
                 yield _Choice(
                     PairSource.HUMAN,
                     tick,
-                    scene_at(reader, tick, polygons),
+                    scene_at(reader, tick, layers),
                     chosen,
                     mask,
                     np.asarray(plans[tick].waypoints_m, np.float64),
@@ -227,23 +243,22 @@ def _choices(
     at_onset = before[-1] if before and onset - before[-1] < STEP_TICKS else None
     if config.human_onset and at_onset is not None:
         chosen, mask = executed_future(reader, at_onset, first_tick=onset)
-        adapted = onset if adaptation is None else adaptation.end_tick
-        ends = at_onset + STEP_TICKS * np.arange(1, PLAN_POINTS + 1)
-        share = np.where(ends <= adapted, config.adaptation_weight, 1.0)[mask]
+        adapting = 0 if adaptation is None else adaptation.end_tick - adaptation.start_tick
+        share = min(adapting / max(int(mask.sum()) * STEP_TICKS, 1), 1.0)
         yield _Choice(
             PairSource.HUMAN_ONSET,
             at_onset,
-            scene_at(reader, at_onset, polygons),
+            scene_at(reader, at_onset, layers),
             chosen,
             mask,
             np.asarray(plans[at_onset].waypoints_m, np.float64),
             plans[at_onset].generation,
-            takeover.weight * (float(share.mean()) if len(share) else 0.0),
+            takeover.weight * (1.0 - share * (1.0 - config.adaptation_weight)),
         )
     for tick in before:
         if not (config.counterfactual or config.predicted):
             break
-        scene = scene_at(reader, tick, polygons)
+        scene = scene_at(reader, tick, layers)
         limit = float(reader.ticks["speed_limit_mps"][reader.row(tick)])
         track = track_plans(scene, plans[tick].waypoints_m[None])
         observed = tracked_waypoints(scene, track)[0].astype(
@@ -317,9 +332,8 @@ def _judge(
     chosen = score_plans(scene, choice.chosen[None])
     rejected = score_plans(scene, choice.rejected[None])
     rejected_track = track_plans(scene, choice.rejected[None])[0]
-    # The chosen plan's danger is looked at as long as it is known whose it was.
-    ttc_s = float(min_ttc(scene, choice.chosen[None])[0])
-    now_s = float(min_ttc(scene, choice.chosen[None], last_s=0.0)[0])
+    chosen_ttc = track_ttc(scene, track_plans(scene, choice.chosen[None]))[0]
+    ttc_s, now_s = float(chosen_ttc.min()), float(chosen_ttc[0])
     off = np.hypot(*(choice.chosen[:, :2] - choice.rejected[:, :2]).T)[choice.mask]
     critical = critical_agent(scene, rejected_track)
     critical_id = 0 if critical is None else int(scene.agent_ids[critical])
@@ -387,9 +401,7 @@ def _reason(
         return "chosen_collides"
     if chosen.dac[0] < 1.0:
         return "chosen_off_road"
-    now_s = details["ttc_now_s"]
-    bound = config.min_ttc_s if now_s is None else min(config.min_ttc_s, config.inherited_ttc_share * now_s)
-    if details["ttc_chosen_s"] is not None and details["ttc_chosen_s"] < bound:
+    if _or_inf(details["ttc_chosen_s"]) < _ttc_bound(_or_inf(details["ttc_now_s"]), config):
         return "chosen_ttc"
     gap = candidate.score_chosen - candidate.score_rejected
     still = max(details["chosen"]["progress_m"], details["reference_progress_m"]) <= config.still_m
@@ -421,6 +433,10 @@ def _alike(reader: EpisodeReader, a: PairCandidate, b: PairCandidate, config: Pa
         return False
     here, there = reader.ego(a.tick), reader.ego(b.tick)
     return math.hypot(here.x_m - there.x_m, here.y_m - there.y_m) < config.duplicate_m
+
+
+def _or_inf(value: float | None) -> float:
+    return math.inf if value is None else value
 
 
 def _scores(scores: PdmsScores) -> dict[str, float]:

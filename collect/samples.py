@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -134,7 +134,21 @@ def issued_plans(reader: EpisodeReader) -> dict[int, tuple[Float, bool, str]]:
     }
 
 
-def map_polygons(reader: EpisodeReader) -> Mapping[str, Polygons]:
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Polygons of one kind, and the box round each: (G, 4) min x, min y, max x, max y."""
+
+    polygons: Polygons
+    bounds_m: NDArray[np.float64]
+
+    def near(self, ego: EgoState) -> Polygons:
+        """Those within reach of a scene."""
+        at = np.array([ego.x_m, ego.y_m])
+        near = (self.bounds_m[:, 2:] >= at - NEAR_M) & (self.bounds_m[:, :2] <= at + NEAR_M)
+        return tuple(self.polygons[g] for g in np.flatnonzero(near.all(axis=1)))
+
+
+def map_layers(reader: EpisodeReader) -> Mapping[str, Layer]:
     """The polygons of the episode's map, read once per process.
 
     Raises:
@@ -143,7 +157,13 @@ def map_polygons(reader: EpisodeReader) -> Mapping[str, Polygons]:
     return _load_map(reader.path.parent.parent, reader.meta.polygons_sha256)
 
 
-def scene_at(reader: EpisodeReader, tick: int, polygons: Mapping[str, Polygons] | None = None) -> Scene:
+def scene_at(
+    reader: EpisodeReader,
+    tick: int,
+    layers: Mapping[str, Layer] | None = None,
+    *,
+    reference: bool = True,
+) -> Scene:
     """The scene of a tick: recorded agents for the next 5 s, road and route, with its EP reference.
 
     Agents that are there when the recording ends go on at their last velocity.
@@ -151,9 +171,10 @@ def scene_at(reader: EpisodeReader, tick: int, polygons: Mapping[str, Polygons] 
     Args:
         reader: The episode.
         tick: Now.
-        polygons: Of its map; None reads them.
+        layers: Of its map; None reads them.
+        reference: False leaves out the EP reference, for scenes that only words are made from.
     """
-    surfaces = map_polygons(reader) if polygons is None else polygons
+    layers = map_layers(reader) if layers is None else layers
     ego = reader.ego(tick)
     row = reader.row(tick)
     times = np.arange(0.0, SCENE_S + 1e-9, EVERY_TICKS * TICK_S)
@@ -174,12 +195,12 @@ def scene_at(reader: EpisodeReader, tick: int, polygons: Mapping[str, Polygons] 
         agent_size_m=tracks.size_m[near],
         agent_kind=kind_codes([kind for kind, keep in zip(tracks.kinds, near, strict=True) if keep]),
         centerline_m=line.points_m,
-        roadblock_polygons=_close(surfaces["roadblocks"], ego),
-        lane_polygons=_close(surfaces["lanes"], ego),
-        intersection_polygons=_close(surfaces["intersections"], ego),
+        roadblock_polygons=layers["roadblocks"].near(ego),
+        lane_polygons=layers["lanes"].near(ego),
+        intersection_polygons=layers["intersections"].near(ego),
         agent_ids=tracks.ids[near],
     )
-    return with_reference(scene, limit)
+    return with_reference(scene, limit) if reference else scene
 
 
 def expert_samples(reader: EpisodeReader, frames: int = 2) -> list[DrivingSample]:
@@ -188,13 +209,13 @@ def expert_samples(reader: EpisodeReader, frames: int = 2) -> list[DrivingSample
     The plan is the target rather than the way driven, for the drive may have been disturbed on purpose.
     """
     plans = issued_plans(reader)
-    polygons = map_polygons(reader)
+    layers = map_layers(reader)
     samples = []
     for tick in reader.frame_ticks:
         if tick not in plans:
             continue
         waypoints_m = plans[tick][0]
-        scene = scene_at(reader, tick, polygons)
+        scene = scene_at(reader, tick, layers, reference=False)
         samples.append(
             DrivingSample(
                 input=policy_input(reader, tick, frames),
@@ -223,7 +244,7 @@ def driver_samples(
     Returns:
         One sample per frame with at least 2.5 s driven by the driver.
     """
-    polygons = map_polygons(reader)
+    layers = map_layers(reader)
     samples = []
     for tick in reader.frame_ticks:
         if not start_tick <= tick < end_tick:
@@ -232,7 +253,7 @@ def driver_samples(
         if int(mask.sum()) < MIN_VALID_POINTS:
             continue
         waypoints_m = poses[:, :2].astype(np.float32)
-        scene = scene_at(reader, tick, polygons)
+        scene = scene_at(reader, tick, layers, reference=False)
         samples.append(
             DrivingSample(
                 input=policy_input(reader, tick, frames),
@@ -304,11 +325,9 @@ def _onward(reader: EpisodeReader, end: EgoState, after_s: NDArray[np.float64]) 
     )
 
 
-def _close(polygons: Polygons, ego: EgoState) -> Polygons:
-    low, high = np.array([ego.x_m, ego.y_m]) - NEAR_M, np.array([ego.x_m, ego.y_m]) + NEAR_M
-    return tuple(p for p in polygons if (p.max(0) >= low).all() and (p.min(0) <= high).all())
-
-
 @lru_cache(maxsize=32)
-def _load_map(home: Path, address: str) -> Mapping[str, Polygons]:
-    return load_map(home, address)
+def _load_map(home: Path, address: str) -> Mapping[str, Layer]:
+    return {
+        name: Layer(polygons, np.array([(*p.min(0), *p.max(0)) for p in polygons]).reshape(-1, 4))
+        for name, polygons in load_map(home, address).items()
+    }

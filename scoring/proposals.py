@@ -30,6 +30,23 @@ LOOK_AHEAD_STEPS = 15  # who will be in the way within 1.5 s is in it now
 SIDE_MARGIN_M = 0.3
 
 
+@njit("void(float64[:, ::1], float64[::1], float64[:, ::1], float64[:, ::1])", cache=True)
+def _place(points: Array, along: Array, xy: Array, out: Array) -> None:
+    for q in range(xy.shape[0]):
+        best = math.inf
+        for i in range(points.shape[0] - 1):
+            span = along[i + 1] - along[i]
+            ux, uy = (points[i + 1, 0] - points[i, 0]) / span, (points[i + 1, 1] - points[i, 1]) / span
+            dx, dy = xy[q, 0] - points[i, 0], xy[q, 1] - points[i, 1]
+            part = min(max(dx * ux + dy * uy, 0.0), span)
+            rest_x, rest_y = dx - part * ux, dy - part * uy
+            away = rest_x * rest_x + rest_y * rest_y
+            if away < best:
+                best = away
+                out[q, 0] = along[i] + part
+                out[q, 1] = ux * dy - uy * dx
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """A route's centre line by arc length, extended at its end.
@@ -58,24 +75,11 @@ class Line:
 
     def place(self, xy_m: Array) -> tuple[Array, Array, Array]:
         """Arc length, distance to the left and direction of the line nearest to points (..., 2)."""
-        xy = np.asarray(xy_m, np.float64)
-        flat = xy.reshape(-1, 2)
-        start, gap = self.points_m[:-1], np.diff(self.points_m, axis=0)
-        span = np.diff(self.along_m)
-        away = flat[:, None] - start
-        share = np.clip((away * gap).sum(-1) / (span * span), 0.0, 1.0)
-        rest = away - share[..., None] * gap
-        best = (rest * rest).sum(-1).argmin(1)
-        rows = np.arange(len(flat))
-        along = self.along_m[best] + share[rows, best] * span[best]
-        unit = gap[best] / span[best, None]
-        left = unit[:, 0] * away[rows, best, 1] - unit[:, 1] * away[rows, best, 0]
-        shape = xy.shape[:-1]
-        return (
-            along.reshape(shape),
-            left.reshape(shape),
-            np.interp(along, self.along_m, self.yaw_rad).reshape(shape),
-        )
+        xy = np.array(xy_m, np.float64, order="C")
+        out = np.empty((xy.size // 2, 2))
+        _place(self.points_m, self.along_m, xy.reshape(-1, 2), out)
+        along, left = out[:, 0].reshape(xy.shape[:-1]), out[:, 1].reshape(xy.shape[:-1])
+        return along, left, np.interp(along, self.along_m, self.yaw_rad)
 
     def pose(self, along_m: Array, left_m: Array, slope: Array) -> Array:
         """Poses (..., 3) beside the line; `slope` is d left / d along."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -50,7 +51,7 @@ class Area:
         roadblocks: Sequence[ArrayLike], lanes: Sequence[ArrayLike], intersections: Sequence[ArrayLike]
     ) -> Area:
         """Join polygons; each is (K, 2), open or closed."""
-        polygons, kinds, run_bounds, runs = [], [], [], [0]
+        polygons, kinds, run_bounds, runs = [], [], [np.zeros((0, 4))], [0]
         for kind, group in ((ROADBLOCK, roadblocks), (LANE, lanes), (INTERSECTION, intersections)):
             for polygon in group:
                 points = np.asarray(polygon, np.float64).reshape(-1, 2)
@@ -58,21 +59,41 @@ class Area:
                     points = np.vstack((points, points[:1]))
                 polygons.append(points)
                 kinds.append(kind)
-                run_bounds += [_bounds(points[at : at + RUN + 1]) for at in range(0, len(points) - 1, RUN)]
-                runs.append(len(run_bounds))
+                run_bounds.append(_run_bounds(points))
+                runs.append(runs[-1] + len(run_bounds[-1]))
         return Area(
             points_m=np.concatenate(polygons) if polygons else np.zeros((0, 2)),
             starts=np.cumsum([0, *map(len, polygons)]),
             runs=np.array(runs, np.int64),
             kinds=np.array(kinds, np.int64),
-            bounds_m=np.array([_bounds(p) for p in polygons]).reshape(-1, 4),
-            run_bounds_m=np.array(run_bounds).reshape(-1, 4),
+            bounds_m=np.array([np.concatenate((p.min(0), p.max(0))) for p in polygons]).reshape(-1, 4),
+            run_bounds_m=np.concatenate(run_bounds),
         )
 
 
-def _bounds(points: Array) -> tuple[float, float, float, float]:
-    (low_x, low_y), (high_x, high_y) = points.min(0), points.max(0)
-    return float(low_x), float(low_y), float(high_x), float(high_y)
+def _run_bounds(points: Array) -> Array:
+    """(R, 4) bounds of every RUN edges of a closed polygon; neighbouring runs share a corner."""
+    starts = np.arange(0, len(points) - 1, RUN)
+    last = points[np.minimum(starts + RUN, len(points) - 1)]
+    low = np.minimum(np.minimum.reduceat(points[:-1], starts), last)
+    high = np.maximum(np.maximum.reduceat(points[:-1], starts), last)
+    return np.hstack((low, high))
+
+
+# Scenes of one drive share their map: packing the same polygons again would cost more than scoring plans on them.
+_PACKED: OrderedDict[tuple[int, ...], tuple[tuple[Polygons, Polygons, Polygons], Area]] = OrderedDict()
+_PACKED_MOST = 128
+
+
+def _packed(roadblocks: Polygons, lanes: Polygons, intersections: Polygons) -> Area:
+    """`Area.pack`, remembered by the identity of the polygons (which the memory keeps alive)."""
+    key = (len(roadblocks), len(lanes), *(id(p) for group in (roadblocks, lanes, intersections) for p in group))
+    if key not in _PACKED:
+        area = Area.pack(roadblocks, lanes, intersections)
+        _PACKED[key] = ((roadblocks, lanes, intersections), area)
+        while len(_PACKED) > _PACKED_MOST:
+            _PACKED.popitem(last=False)
+    return _PACKED[key][1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,5 +132,5 @@ class Scene:
     area: Area = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        area = Area.pack(self.roadblock_polygons, self.lane_polygons, self.intersection_polygons)
+        area = _packed(self.roadblock_polygons, self.lane_polygons, self.intersection_polygons)
         object.__setattr__(self, "area", area)

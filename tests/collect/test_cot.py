@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from takeover.collect.cot import (
+    chain_of_thought,
+    keep_speed_plan,
+    meta_actions,
+    negative_analysis,
+    reason,
+    visible_agents,
+    write_cot,
+)
+from takeover.collect.samples import scene_at
+from takeover.models.actions import ActionCodec
+from takeover.models.prompts import Reasoning, parse_reasoning
+from takeover.models.tiny import build_tokenizer
+from takeover.scoring.kinematics import rollout_actions
+from takeover.store.episodes import EpisodeReader
+
+from .takeovers import CAR, record
+
+STEPS = np.arange(1.0, 9.0)
+KEEP = np.stack([5.0 * STEPS, np.zeros(8)], 1)
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> EpisodeReader:
+    return EpisodeReader(record(tmp_path))
+
+
+def rolled(accel: float, curvature: float, speed: float = 10.0) -> np.ndarray:
+    return rollout_actions([speed], np.full((1, 8), accel), np.full((1, 8), curvature), 0.5)[0]
+
+
+@pytest.mark.parametrize(
+    ("plan", "first", "second"),
+    [
+        (KEEP, ("maintain", "keep"), ("maintain", "keep")),
+        (rolled(-3.0, 0.0), ("decelerate", "keep"), ("decelerate", "keep")),
+        (rolled(2.0, 0.0), ("accelerate", "keep"), ("accelerate", "keep")),
+        (rolled(0.0, 0.04, 6.0), ("maintain", "turn_left"), ("maintain", "turn_left")),
+        (rolled(0.0, -0.04, 6.0), ("maintain", "turn_right"), ("maintain", "turn_right")),
+        (
+            np.stack([5.0 * STEPS, 3.5 * np.clip(STEPS / 4, 0, 1)], 1),
+            ("maintain", "change_left"),
+            ("maintain", "change_left"),
+        ),
+        (
+            np.stack([5.0 * STEPS, -3.5 * np.clip((STEPS - 2) / 4, 0, 1)], 1),
+            ("maintain", "keep"),
+            ("maintain", "change_right"),
+        ),
+    ],
+)
+def test_meta_actions(plan: np.ndarray, first: tuple[str, str], second: tuple[str, str]) -> None:
+    speed = 6.0 if "turn" in first[1] else 10.0
+    assert meta_actions(plan, speed) == (first, second)
+
+
+def test_standing_is_no_turn() -> None:
+    assert meta_actions(np.random.default_rng(0).normal(0, 0.02, (8, 2)), 0.0)[0] == ("maintain", "keep")
+
+
+def test_five_steps_near_the_car(reader: EpisodeReader) -> None:
+    found = chain_of_thought(reader, 50, scene_at(reader, 50), rolled(-4.0, 0.0))
+    assert found == Reasoning(
+        scene="lane, 10 m/s",
+        critical_object="car ahead 35 m",
+        current_risk="medium, time to collision 3.0 s",
+        counterfactual_risk="keeping speed: collision in 3.0 s",
+        meta_actions=(("decelerate", "keep"), ("decelerate", "keep")),
+    )
+    assert parse_reasoning(write_cot(found)) == found
+
+
+def test_nothing_hidden_is_mentioned(tmp_path: Path) -> None:
+    reader = EpisodeReader(record(tmp_path, visible_px=11))
+    assert visible_agents(reader, 50) == frozenset()
+    scene = scene_at(reader, 50)
+    found = chain_of_thought(reader, 50, scene, KEEP)
+    assert found.critical_object == "none"
+    assert found.current_risk == "low"
+    assert found.counterfactual_risk == "keeping speed: no conflict"
+    assert "something hidden" in negative_analysis(scene, KEEP, rolled(-4.0, 0.0), frozenset())
+
+
+def test_analysis_has_four_parts_with_sizes_and_times(reader: EpisodeReader) -> None:
+    scene = scene_at(reader, 60)  # 30 m from the car's centre
+    good = rolled(-4.5, 0.0)  # stands after 11.1 m
+    found = negative_analysis(scene, KEEP, good, frozenset({CAR}))
+    risk, failure, otherwise, correction = found.split("; ")
+    assert risk == "collision car in 2.5 s"
+    assert failure == "too fast 29.0 m"
+    assert otherwise == "otherwise safe"
+    assert correction.startswith("brake 10.0 m/s")
+    aside = KEEP + [0.0, -3.0]
+    assert "right 3.0 m" in negative_analysis(scene, aside, good, frozenset({CAR}))
+    assert negative_analysis(scene, aside, good, frozenset({CAR})).startswith("leaves the road")
+
+
+def test_where_the_critical_object_is(reader: EpisodeReader) -> None:
+    scene = scene_at(reader, 50)
+    times = scene.agents_t_s
+    walker = np.stack(
+        [np.full(51, 40.0), 8.0 - 4.0 * times, np.full(51, -1.57), np.zeros(51), np.full(51, -4.0)], 1
+    )
+    crossing = replace(
+        scene, agents=walker[None], agent_size_m=np.array([[0.5, 0.5]]), agent_kind=np.array([1], np.int8)
+    )
+    assert reason(crossing, KEEP, frozenset({CAR})).critical_object == "walker crossing from the left 17 m"
+
+
+def test_keeping_speed_follows_the_route(reader: EpisodeReader) -> None:
+    assert keep_speed_plan(scene_at(reader, 40))[:, 0] == pytest.approx(5.0 * STEPS)
+
+
+def test_texts_are_short_for_the_tiny_model(reader: EpisodeReader) -> None:
+    tokenizer = build_tokenizer(640, ActionCodec())
+    text = write_cot(chain_of_thought(reader, 50, scene_at(reader, 50), rolled(-4.0, 0.0)))
+    assert len(tokenizer(text).input_ids) <= 45
