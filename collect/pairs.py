@@ -15,135 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..scoring.conflicts import critical_agent
-from ..scoring.pdms import (
-    PdmsScores,
-    score_plans,
-    score_tracks,
-    track_plans,
-    track_ttc,
-    tracked_waypoints,
-)
-from ..scoring.proposals import OFFSETS_M, SPEED_SHARES, centerline_proposals, with_reference
+from ..scoring.pdms import PdmsScores, score_plans, track_plans, track_ttc, tracked_waypoints
 from ..scoring.scene import Scene
-from ..scoring.tracker import ACCEL, HEADING, RX, RY, SPEED, STEER, STEP_S, YAW_RATE
 from ..store.episodes import EpisodeReader
-from ..store.rows import PairRow, TakeoverRow
-from ..vocabulary import (
-    PLAN_POINTS,
-    PLAN_STEP_S,
-    TICK_HZ,
-    EgoState,
-    Float,
-    PairSource,
-    Phase,
-    Role,
-)
+from ..store.rows import TakeoverRow
+from ..vocabulary import PLAN_POINTS, TICK_HZ, PairSource, Phase, Role
 from .cot import visible_agents
-from .samples import HORIZON_TICKS, STEP_TICKS, Layer, Mask, executed_future, map_layers, scene_at, shifted
+from .counterfactual import predicted_states, replan, ttc_bound
+from .pair_types import Mask, PairCandidate, PairConfig
+from .samples import HORIZON_TICKS, STEP_TICKS, Layer, executed_future, map_layers, scene_at
 from .segmenter import Segmentation
+
+__all__ = ["PairCandidate", "PairConfig", "build_pairs"]
 
 Array = NDArray[np.float64]
 _ALL = np.ones(PLAN_POINTS, np.bool_)
-
-
-@dataclass(frozen=True, slots=True)
-class PairConfig:
-    """Sources and gates. Gates in the order in which they are asked."""
-
-    human: bool = True
-    human_onset: bool = True
-    counterfactual: bool = True
-    predicted: bool = False
-    predicted_states: int = 4  # L of PPL
-    predicted_step_s: float = 0.25
-    frames: int = 2  # of the policy's input, for visibility
-    adaptation_weight: float = 0.25
-    min_valid_points: int = 5  # 2.5 s
-    min_visible_px: int = 12
-    min_ttc_s: float = 1.5  # of the chosen plan
-    # A plan cannot undo the danger that it starts in, so the bound falls to this share of the time to collision now.
-    inherited_ttc_share: float = 0.6
-    min_score_gap: float = 0.1
-    min_ade_m: float = 0.5
-    still_m: float = 5.0
-    duplicate_m: float = 5.0
-    duplicate_s: float = 2.0
-    speed_shares: tuple[float, ...] = (0.0, *SPEED_SHARES)
-    offsets_m: tuple[float, ...] = OFFSETS_M
-    # Ways round what cannot be passed by stopping; dearer the farther, so that they are not chosen without need.
-    detours_m: tuple[float, ...] = (2.0, -2.0, 3.5, -3.5)
-    offset_price_per_m: float = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class PairCandidate:
-    """A pair, admitted if `reject_reason` is empty.
-
-    Attributes:
-        chosen_m: (8, 2) ego frame at `tick`.
-        chosen_mask: (8,) waypoints of it that count.
-        rejected_m: (8, 2).
-        score_chosen: PDMS.
-        score_rejected: PDMS.
-        critical_actor_id: Whom the rejected plan gets into conflict with; 0 for nobody.
-        details: Sub-scores, ADE, hardness; of predicted pairs `ahead_s` and `ego`, too.
-    """
-
-    pair_id: str
-    episode_id: str
-    takeover_id: str
-    tick: int
-    source: PairSource
-    role: Role
-    case_id: str
-    generation: str
-    driver_id: str
-    chosen_m: Float
-    chosen_mask: Mask
-    rejected_m: Float
-    score_chosen: float
-    score_rejected: float
-    weight: float
-    critical_actor_id: int
-    segmenter_version: str
-    reject_reason: str = ""
-    details: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def admitted(self) -> bool:
-        """Whether it may train."""
-        return not self.reject_reason
-
-    @property
-    def hardness(self) -> float:
-        """Lower is harder: close to the chosen plan, yet unsafe; then the others by distance (DriveDPO)."""
-        return float(self.details["ade_m"]) + (0.0 if self.details["rejected_unsafe"] else 1000.0)
-
-    def to_row(self, round_number: int) -> PairRow:
-        """The store's row."""
-        return PairRow(
-            pair_id=self.pair_id,
-            episode_id=self.episode_id,
-            takeover_id=self.takeover_id,
-            tick=self.tick,
-            source=self.source,
-            admitted=self.admitted,
-            reject_reason=self.reject_reason,
-            round=round_number,
-            role=self.role.value,
-            case_id=self.case_id,
-            generation=self.generation,
-            driver_id=self.driver_id,
-            chosen_m=[float(v) for v in self.chosen_m.ravel()],
-            chosen_mask=[bool(v) for v in self.chosen_mask],
-            rejected_m=[float(v) for v in self.rejected_m.ravel()],
-            score_chosen=self.score_chosen,
-            score_rejected=self.score_rejected,
-            weight=self.weight,
-            critical_actor_id=self.critical_actor_id,
-            segmenter_version=self.segmenter_version,
-            details=self.details,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,37 +66,6 @@ def build_pairs(
         choices = _choices(reader, segmentation, takeover, layers, config)
         candidates += [_judge(reader, takeover, choice, config) for choice in choices]
     return _merged(reader, candidates, config)
-
-
-def replan(
-    scene: Scene, speed_limit_mps: float, config: PairConfig = PairConfig()
-) -> tuple[Array, PdmsScores]:
-    """Algorithm 1's positive: the best re-plan from this state.
-
-    Those that pass the gates of a chosen plan come first; among equals the nearer to the centre line.
-
-    Args:
-        scene: With its EP reference.
-        speed_limit_mps: What the target speeds are shares of.
-        config: Speeds, offsets, their price, and the gates.
-
-    Returns:
-        (8, 3) the tracked motion of the best proposal, and the scores of that one.
-    """
-    offsets = (*config.offsets_m, *config.detours_m)
-    plans = centerline_proposals(scene, speed_limit_mps, config.speed_shares, offsets)
-    tracks = track_plans(scene, plans)
-    scores = score_tracks(scene, tracks)
-    ttc_s = track_ttc(scene, tracks)
-    safe = (scores.nc == 1.0) & (scores.dac == 1.0) & (ttc_s.min(axis=1) >= _ttc_bound(ttc_s[0, 0], config))
-    price = config.offset_price_per_m * np.repeat(np.abs(offsets), len(config.speed_shares))
-    best = int(np.argmax(scores.pdms - price + 10.0 * safe))
-    return tracked_waypoints(scene, tracks[best : best + 1])[0].astype(np.float64), _one(scores, best)
-
-
-def _ttc_bound(now_s: float, config: PairConfig) -> float:
-    """Least time to collision that a chosen plan must keep, given that of its first moment."""
-    return min(config.min_ttc_s, config.inherited_ttc_share * now_s)
 
 
 def _choices(
@@ -264,65 +119,31 @@ def _choices(
         observed = tracked_waypoints(scene, track)[0].astype(
             np.float64
         )  # never the driver's rescue (proof.md 8)
-        if config.counterfactual:
-            best, _ = replan(scene, limit, config)
-            yield _Choice(
-                PairSource.COUNTERFACTUAL,
-                tick,
-                scene,
-                best,
-                _ALL,
-                observed,
-                plans[tick].generation,
-                takeover.weight,
-            )
-        if config.predicted:
-            yield from _predicted(
-                tick, scene, track[0], plans[tick].generation, takeover.weight, limit, config
-            )
-
-
-def _predicted(
-    tick: int, scene: Scene, track: Array, generation: str, weight: float, limit: float, config: PairConfig
-) -> Iterable[_Choice]:
-    """PPL: the same question at the states that the issued plan leads to."""
-    back = scene.vehicle.rear_to_centre_m
-    every = round(PLAN_STEP_S / STEP_S)
-    for i in range(1, config.predicted_states + 1):
-        ahead_s = i * config.predicted_step_s
-        row = round(ahead_s / STEP_S)
-        state = track[row]
-        ego = EgoState(
-            float(state[RX] + back * math.cos(state[HEADING])),
-            float(state[RY] + back * math.sin(state[HEADING])),
-            float(state[HEADING]),
-            float(state[SPEED]),
-            float(state[ACCEL]),
-            float(state[YAW_RATE]),
-            float(state[STEER]),
-        )
-        later = with_reference(shifted(scene, ego, row * STEP_S), limit)
-        # The plan's end goes on as it was going: its last half second is repeated.
-        rows = np.minimum(row + every * np.arange(1, PLAN_POINTS + 1), len(track) - 1)
-        over = (row + every * np.arange(1, PLAN_POINTS + 1) - rows) * STEP_S
-        rest = track[rows].copy()
-        rest[:, RX] += over * rest[:, SPEED] * np.cos(rest[:, HEADING])
-        rest[:, RY] += over * rest[:, SPEED] * np.sin(rest[:, HEADING])
-        padded = np.repeat(rest, every, axis=0)[None]
-        observed = tracked_waypoints(later, np.concatenate((padded[:, :1], padded), axis=1))[0]
-        best, _ = replan(later, limit, config)
-        yield _Choice(
-            PairSource.PREDICTED,
+        made = _Choice(
+            PairSource.COUNTERFACTUAL,
             tick,
-            later,
-            best,
+            scene,
+            replan(scene, limit, config),
             _ALL,
-            observed.astype(np.float64),
-            generation,
-            weight / config.predicted_states,
-            name=f"+{i}",
-            details={"ahead_s": row * STEP_S, "ego": asdict(ego)},
+            observed,
+            plans[tick].generation,
+            takeover.weight,
         )
+        if config.counterfactual:
+            yield made
+        if not config.predicted:
+            continue
+        for number, (ahead_s, later, rest) in enumerate(predicted_states(scene, track[0], limit, config), 1):
+            yield replace(
+                made,
+                source=PairSource.PREDICTED,
+                scene=later,
+                chosen=replan(later, limit, config),
+                rejected=rest,
+                weight=takeover.weight / config.predicted_states,
+                name=f"+{number}",
+                details={"ahead_s": ahead_s, "ego": asdict(later.ego)},
+            )
 
 
 def _judge(
@@ -401,7 +222,7 @@ def _reason(
         return "chosen_collides"
     if chosen.dac[0] < 1.0:
         return "chosen_off_road"
-    if _or_inf(details["ttc_chosen_s"]) < _ttc_bound(_or_inf(details["ttc_now_s"]), config):
+    if _or_inf(details["ttc_chosen_s"]) < ttc_bound(_or_inf(details["ttc_now_s"]), config):
         return "chosen_ttc"
     gap = candidate.score_chosen - candidate.score_rejected
     still = max(details["chosen"]["progress_m"], details["reference_progress_m"]) <= config.still_m
@@ -441,7 +262,3 @@ def _or_inf(value: float | None) -> float:
 
 def _scores(scores: PdmsScores) -> dict[str, float]:
     return {name: float(value[0]) for name, value in asdict(scores).items()}
-
-
-def _one(scores: PdmsScores, index: int) -> PdmsScores:
-    return PdmsScores(*(value[index : index + 1] for value in asdict(scores).values()))

@@ -87,7 +87,11 @@ _PACKED_MOST = 128
 
 def _packed(roadblocks: Polygons, lanes: Polygons, intersections: Polygons) -> Area:
     """`Area.pack`, remembered by the identity of the polygons (which the memory keeps alive)."""
-    key = (len(roadblocks), len(lanes), *(id(p) for group in (roadblocks, lanes, intersections) for p in group))
+    key = (
+        len(roadblocks),
+        len(lanes),
+        *(id(p) for group in (roadblocks, lanes, intersections) for p in group),
+    )
     if key not in _PACKED:
         area = Area.pack(roadblocks, lanes, intersections)
         _PACKED[key] = ((roadblocks, lanes, intersections), area)

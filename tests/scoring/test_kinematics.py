@@ -12,12 +12,12 @@ from takeover.scoring.kinematics import (
     STEER,
     YAW,
     VehicleParams,
+    X,
+    Y,
     pedals_to_actuators,
     rollout_actions,
     rollout_states,
     step_bicycle,
-    X,
-    Y,
 )
 
 REST = np.zeros(6)

@@ -49,7 +49,7 @@ def road(
         agent_kind=kind_codes([kind for kind, *_ in agents]),
         centerline_m=np.stack([np.arange(-50.0, 251.0), np.zeros(301)], 1),
         roadblock_polygons=(np.array([[-50.0, -1.75], [250.0, -1.75], [250.0, 5.25], [-50.0, 5.25]]),),
-        lane_polygons=(lane, lane + [0.0, 3.5]),
+        lane_polygons=(lane, lane + np.array([0.0, 3.5])),
         agent_ids=np.arange(len(agents)) + 1,
     )
     return replace(scene, **changes)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -37,7 +38,7 @@ def test_power_of_fifteen_points(cases: int, wanted: float) -> None:
 def test_power_agrees_with_simulation() -> None:
     random = np.random.default_rng(0)
     trials = random.multinomial(40, [0.3, 0.05, 0.65], 4000)
-    share = np.mean([mcnemar_test(g, l) <= 0.05 for g, l, _ in trials])
+    share = np.mean([mcnemar_test(g, lost) <= 0.05 for g, lost, _ in trials])
     assert mcnemar_power(40, 0.3, 0.05, 0.05) == pytest.approx(share, abs=0.03)
     assert mcnemar_power(40, 0.0, 0.0, 0.05) == 0.0
 
@@ -46,7 +47,7 @@ def test_power_agrees_with_simulation() -> None:
 def test_alpha_is_spent_exactly(shape: str) -> None:
     parts = [spent_alpha(0.05, k, 5, shape) for k in range(1, 6)]
     assert sum(parts) == pytest.approx(0.05)
-    assert all(0 <= a <= b + 1e-12 for a, b in zip(parts, parts[1:], strict=False))
+    assert all(0 <= a <= b + 1e-12 for a, b in itertools.pairwise(parts))
     assert spent_alpha(0.05, 6, 5, shape) == 0.0
     with pytest.raises(ValueError, match="round 0"):
         spent_alpha(0.05, 0, 5)
