@@ -32,10 +32,6 @@ class StreamPort(Protocol):
     def expect(self, stream_id: int) -> None:
         """A subscriber is about to connect."""
 
-    def close_stream(self, stream_id: int) -> None:
-        """The stream's sensor is gone."""
-
-
 @dataclass(slots=True)
 class Server:
     """What methods act on.
@@ -168,12 +164,7 @@ def get_navigation_mesh(server: Server) -> bytes:
 @void
 def load_new_episode(server: Server, name: str, reset_settings: bool = True, layers: int = 0) -> None:
     """Starts a new episode; "" reloads the present map."""
-    simulation = server.simulation
-    town = simulation.town(name)
-    for actor in simulation.world.table:
-        if actor.stream_id:
-            server.streams.close_stream(actor.stream_id)
-    simulation.load(town, reset_settings)
+    server.simulation.load(server.simulation.town(name), reset_settings)
 
 
 @void
@@ -201,7 +192,7 @@ def get_environment_objects(server: Server, tag: int) -> list[Any]:
 
 
 @value
-def get_all_level_BBs(server: Server, tag: int) -> list[Any]:  # noqa: N802 - CARLA's name
+def get_all_level_BBs(server: Server, tag: int) -> list[Any]:
     """The scenery has no boxes."""
     return []
 

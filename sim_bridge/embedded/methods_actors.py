@@ -62,9 +62,7 @@ def destroy_actor(server: Server, actor_id: int) -> bool:
     actor = server.simulation.world.actor(actor_id)
     if actor is server.simulation.world.spectator or actor.blueprint.id.startswith("traffic."):
         raise WorldError(f"actor {actor_id} ({actor.blueprint.id}) belongs to the map")
-    for gone in server.simulation.destroy(actor):
-        if gone.stream_id:
-            server.streams.close_stream(gone.stream_id)
+    server.simulation.destroy(actor)
     return True
 
 

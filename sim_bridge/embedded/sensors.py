@@ -20,7 +20,7 @@ from .town import Town
 from .wire_stream import SensorType, image_header, sensor_header
 from .world import World, is_lit
 
-Chunks = tuple[bytes | memoryview, ...]
+Chunks = tuple[bytes, ...]
 
 CAMERAS = (SensorType.RGB, SensorType.DEPTH, SensorType.SEMANTIC, SensorType.INSTANCE)
 FAR_PLANE_M = 1000.0
@@ -224,7 +224,7 @@ class Sensors:
 
     def _image(self, sensor: Actor, view: View, picture: RenderedView) -> Chunks:
         header = self._header(sensor) + image_header(view.width_px, view.height_px, view.fov_deg)
-        return header, memoryview(_pixels(sensor.blueprint.sensor, picture)).cast("B")
+        return header, _pixels(sensor.blueprint.sensor, picture).tobytes()
 
 
 def _pixels(kind: SensorType | None, picture: RenderedView) -> NDArray[np.uint8]:

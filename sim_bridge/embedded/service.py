@@ -13,7 +13,7 @@ from collections.abc import Callable
 from . import methods_actors  # noqa: F401 - registers its methods
 from .methods import METHODS, REFUSALS, Server
 from .sensors import Chunks
-from .simulation import DEFAULT_STEP_S, Simulation
+from .simulation import DEFAULT_STEP_S, WORLD_STREAM, Simulation
 from .wire_rpc import ProtocolError, Request, RequestReader, answer, rpc_error
 from .wire_stream import SIZE
 
@@ -21,7 +21,8 @@ LOG = logging.getLogger("takeover.embedded")
 
 RECEIVE_BYTES = 1 << 16
 MAX_QUEUED_BYTES = 128 << 20  # a subscriber that far behind loses frames
-SUBSCRIBE_WAIT_S = 0.5  # a client asks for a token, then connects: its stream is awaited before the next tick
+LINGER_S = 10.0  # how long a client has to close a stream whose sensor is gone
+SUBSCRIBE_WAIT_S = 0.5  # a client asks for a token, then connects: awaited before the next call is served
 
 
 class Connection:
@@ -106,14 +107,27 @@ class Connection:
 
 
 class Streams:
-    """Subscribers of the streaming port."""
+    """Subscribers of the streaming port.
 
-    def __init__(self, selector: selectors.BaseSelector, host: str, port: int = 0) -> None:
+    A stream whose sensor is gone stays open until its client closes it: the client library aborts its process when
+    both sides close at once ("close: Bad file descriptor").
+
+    Args:
+        selector: Watches its sockets.
+        host: Address to listen on.
+        greet: First payload for a new subscriber of a stream, if there is one.
+    """
+
+    def __init__(
+        self, selector: selectors.BaseSelector, host: str, greet: Callable[[int], Chunks | None]
+    ) -> None:
         self._selector = selector
+        self._greet = greet
         self._subscribers: dict[int, list[Connection]] = {}
         self._expected: dict[int, float] = {}
-        self._listener, self.port = listen(selector, host, port, self._accept)
+        self._listener, self.port = listen(selector, host, 0, self._accept)
         self._lost: set[int] = set()
+        self._ended: list[tuple[float, Connection]] = []
 
     def _accept(self, sock: socket.socket) -> None:
         buffer = bytearray()
@@ -135,13 +149,21 @@ class Streams:
 
         def drop() -> None:
             listeners.remove(connection)
-            if not listeners:
-                self._subscribers.pop(stream_id, None)
+            if not listeners and self._subscribers.get(stream_id) is listeners:
+                del self._subscribers[stream_id]
 
         connection.on_close = drop
+        payload = self._greet(stream_id)
+        if payload is not None:
+            connection.send(_framed(payload))
 
     def expect(self, stream_id: int) -> None:
         """A client has asked for this stream's token and is about to connect."""
+        now_s = time.monotonic()
+        for until_s, connection in self._ended:
+            if until_s <= now_s:
+                connection.close()
+        self._ended = [entry for entry in self._ended if entry[0] > now_s]
         self._expected[stream_id] = time.monotonic() + SUBSCRIBE_WAIT_S
 
     def awaiting_s(self) -> float:
@@ -161,7 +183,7 @@ class Streams:
         subscribers = self._subscribers.get(stream_id)
         if not subscribers:
             return
-        message = b"".join((SIZE.pack(sum(map(len, payload))), *payload))
+        message = _framed(payload)
         for connection in tuple(subscribers):
             if connection.is_full:
                 if stream_id not in self._lost:
@@ -170,11 +192,9 @@ class Streams:
                 continue
             connection.send(message)
 
-    def close_stream(self, stream_id: int) -> None:
-        """Ends a stream: its sensor is gone."""
-        self._expected.pop(stream_id, None)
-        for connection in tuple(self._subscribers.get(stream_id, ())):
-            connection.close()
+
+def _framed(payload: Chunks) -> bytes:
+    return b"".join((SIZE.pack(sum(map(len, payload))), *payload))
 
 
 class Client:
@@ -190,6 +210,7 @@ class Client:
     def _on_data(self, data: bytes) -> None:
         try:
             for request in self._reader.feed(data):
+                self._service.await_subscribers()
                 self.connection.send(self._serve(request))
         except (ProtocolError, ValueError) as error:
             LOG.error("closing a client: %s", error)
@@ -249,7 +270,7 @@ class Service:
         self.selector = selectors.DefaultSelector()
         self.clients: set[Client] = set()
         self._stream_selector = selectors.EpollSelector()
-        self.streams = Streams(self._stream_selector, host)
+        self.streams = Streams(self._stream_selector, host, self._greet)
         self.selector.register(self._stream_selector, selectors.EVENT_READ, lambda _: self._poll_streams(0.0))
         self.simulation = Simulation(map_name, seed, self.streams.send, self.streams.heard)
         self.server = Server(self.simulation, self.streams, self._tick)
@@ -262,9 +283,16 @@ class Service:
     def _tick(self) -> int:
         if not self.simulation.synchronous:
             return self.simulation.world.frame  # the clock ticks, not the client
+        return self.simulation.tick()
+
+    def await_subscribers(self) -> None:
+        """Lets announced subscribers connect first, so that no frame of theirs is lost to a race."""
         while (wait_s := self.streams.awaiting_s()) > 0.0:
             self._poll_streams(wait_s)
-        return self.simulation.tick()
+
+    def _greet(self, stream_id: int) -> Chunks | None:
+        """A new client sees the world at once, even when nobody ticks."""
+        return self.simulation.snapshot() if stream_id == WORLD_STREAM else None
 
     def stop(self) -> None:
         """Leaves `run`."""

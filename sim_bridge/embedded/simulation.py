@@ -45,6 +45,7 @@ class Simulation:
         self._generated: Town | None = None
         self.settings: list[Any] = list(_DEFAULT_SETTINGS)
         self._last_tick = time.monotonic()
+        self._step_s = 0.0
         self._start(load_town(map_name), episode_id=1, frame=0, time_s=0.0)
 
     def _start(self, town: Town, episode_id: int, frame: int, time_s: float) -> None:
@@ -115,22 +116,22 @@ class Simulation:
         self._last_tick = now
         world = self.world
         world.step(step_s)
-        self._send(WORLD_STREAM, self.snapshot(step_s))
+        self._step_s = step_s
+        self._send(WORLD_STREAM, self.snapshot())
+        self._map_changed = False
         for stream_id, payload in self.sensors.frames(self._heard):
             self._send(stream_id, payload)
         return world.frame
 
-    def snapshot(self, step_s: float) -> Chunks:
-        """Payload of the world stream."""
+    def snapshot(self) -> Chunks:
+        """Payload of the world stream: the world after the last tick."""
         world = self.world
-        flags, self._map_changed = (MAP_CHANGED if self._map_changed else 0), False
+        flags = MAP_CHANGED if self._map_changed else 0
         header = sensor_header(SensorType.WORLD, world.frame, world.time_s, world.table.motion[0, :6])
-        episode = episode_header(world.episode_id, self._last_tick, step_s, flags)
-        return header, episode, world.table.records[: len(world.table)].tobytes()
+        episode = episode_header(world.episode_id, self._last_tick, self._step_s, flags)
+        return header, episode, world.records()
 
-    def destroy(self, actor: Actor) -> list[Actor]:
-        """Removes an actor with its children; returns all that went."""
-        gone = self.world.destroy(actor)
-        for one in gone:
-            self.sensors.forget(one)
-        return gone
+    def destroy(self, actor: Actor) -> None:
+        """Removes an actor with its children."""
+        for gone in self.world.destroy(actor):
+            self.sensors.forget(gone)

@@ -87,9 +87,9 @@ def read_town(name: str, xodr: str) -> Town:
 def _signals(carla_map: carla.Map, xodr: str) -> tuple[Signal, ...]:
     root = ElementTree.fromstring(xodr)
     controller_of, junction_of = {}, {}
-    for controller in root.findall("controller"):
-        for control in controller.findall("control"):
-            controller_of[control.attrib["signalId"]] = controller.attrib["id"]
+    for group in root.findall("controller"):
+        for control in group.findall("control"):
+            controller_of[control.attrib["signalId"]] = group.attrib["id"]
     for junction in root.findall("junction"):
         for member in junction.findall("controller"):
             junction_of[member.attrib["id"]] = junction.attrib["id"]

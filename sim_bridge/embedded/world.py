@@ -297,7 +297,12 @@ class World:
         self.lights.step(dt_s)
         if self.lights.lights and len(layout.bodies):
             self._find_lights(layout)
-        table.records["motion"][:count] = motion[:count]
+
+    def records(self) -> bytes:
+        """All actors as they travel in a snapshot."""
+        count = len(self.table)
+        self.table.records["motion"][:count] = self.table.motion[:count]
+        return self.table.records[:count].tobytes()
 
     def _follow_ackermann(self) -> None:
         for actor_id, (steer, _, speed, accel, _) in self._ackermann.items():
