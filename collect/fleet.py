@@ -89,6 +89,11 @@ class Fleet:
             slot.pipe.close()
         self._slots = []
 
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the workers, by slot."""
+        return [slot.process.pid for slot in self._slots]
+
     def run(
         self,
         jobs: Sequence[EpisodeJob],
@@ -103,7 +108,7 @@ class Fleet:
             jobs: Job i goes to slot i mod workers.
             policy: Plans for jobs whose planner is "policy".
             on_result: Called at each finished episode, in the order of finishing.
-            stop: Asked after each cohort's turn; True drops the jobs that have not begun.
+            stop: Asked after each episode; True drops the jobs that have not begun.
 
         Returns:
             One result a job that was driven, in the order of `jobs`.
@@ -117,10 +122,7 @@ class Fleet:
             self._next_job(slot_index)
         while any(slot.current for slot in self._slots):
             for cohort in cohorts:
-                self._turn(cohort, policy, results, on_result)
-            if stop is not None and stop():
-                for slot in self._slots:
-                    slot.queue.clear()
+                self._turn(cohort, policy, results, on_result, stop)
         return [results[index] for index in sorted(results)]
 
     def _turn(
@@ -129,10 +131,11 @@ class Fleet:
         policy: BatchPlanner | None,
         results: dict[int, EpisodeResult],
         on_result: Callable[[EpisodeResult], None] | None,
+        stop: Callable[[], bool] | None,
     ) -> None:
         requests: list[tuple[int, PolicyInput]] = []
         for slot_index in cohort:
-            view = self._until_request(slot_index, results, on_result)
+            view = self._until_request(slot_index, results, on_result, stop)
             if view is not None:
                 requests.append((slot_index, view))
         if not requests:
@@ -155,6 +158,7 @@ class Fleet:
         slot_index: int,
         results: dict[int, EpisodeResult],
         on_result: Callable[[EpisodeResult], None] | None,
+        stop: Callable[[], bool] | None,
     ) -> PolicyInput | None:
         """Serve a slot until it asks for a plan, or has nothing left to drive."""
         while self._slots[slot_index].current is not None:
@@ -184,6 +188,9 @@ class Fleet:
             results[index] = message
             if on_result is not None:
                 on_result(message)
+            if stop is not None and stop():
+                for each in self._slots:
+                    each.queue.clear()
             self._next_job(slot_index)
         return None
 

@@ -84,16 +84,14 @@ class NeverBrake:
         self._drive = drive
 
     def plan(self, view: PolicyInput, moment: Moment, *, shadow: bool) -> Plan:
-        """Points of the centre line ahead, at the speed limit."""
-        line_m = self._drive.route_centerline_m
-        steps_m = moment.speed_limit_mps * PLAN_STEP_S * np.arange(1, PLAN_POINTS + 1)
-        along_m = moment.route_progress_m + steps_m
-        index = np.arange(len(line_m))
-        x_m = np.interp(along_m, index, line_m[:, 0]) - moment.ego.x_m
-        y_m = np.interp(along_m, index, line_m[:, 1]) - moment.ego.y_m
-        cos, sin = np.cos(moment.ego.yaw_rad), np.sin(moment.ego.yaw_rad)
-        ego_m = np.stack([cos * x_m + sin * y_m, -sin * x_m + cos * y_m], axis=1)
-        return Plan(ego_m.astype(np.float32), moment.tick, "never_brake", shadow)
+        """Points of the centre line ahead, at the speed limit; straight on behind the route's end."""
+        route, ego = self._drive.route, moment.ego
+        step_m = moment.speed_limit_mps * PLAN_STEP_S
+        world = [route.pose_at(moment.route_progress_m + step_m * k)[:2] for k in range(1, PLAN_POINTS + 1)]
+        ahead = np.array(world) - (ego.x_m, ego.y_m)
+        cos, sin = np.cos(ego.yaw_rad), np.sin(ego.yaw_rad)
+        waypoints_m = np.stack([cos * ahead[:, 0] + sin * ahead[:, 1], cos * ahead[:, 1] - sin * ahead[:, 0]], axis=1)
+        return Plan(waypoints_m.astype(np.float32), moment.tick, "never_brake", shadow)
 
 
 def make_planner(job: EpisodeJob, drive: Drive, pipe: Connection) -> Planner:

@@ -1,0 +1,147 @@
+"""The fleet against real workers, each with the carla client and an embedded server of its own."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from takeover.collect.fleet import Fleet
+from takeover.collect.jobs import EpisodeJob, EpisodeResult
+from takeover.collect.plans import bootstrap_jobs, episode_id, round_jobs
+from takeover.config import BootstrapConfig, CollectConfig
+from takeover.store.episodes import EpisodeReader, complete, verify
+from takeover.vocabulary import Case, Plan, PolicyInput
+
+SLOW_MPS = 6.0
+
+
+class StraightOn:
+    """A policy without eyes; remembers the shapes of its batches."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.seen: list[PolicyInput] = []
+
+    def plan(self, inputs: Sequence[PolicyInput], generation: str) -> list[Plan]:
+        self.sizes.append(len(inputs))
+        self.seen.extend(inputs)
+        ahead = np.stack([SLOW_MPS * 0.5 * np.arange(1, 9), np.zeros(8)], axis=1).astype(np.float32)
+        return [Plan(ahead, 0, generation) for _ in inputs]
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[Fleet]:
+    with Fleet(2) as two:
+        yield two
+
+
+def job(name: str, seed: int, **options: object) -> EpisodeJob:
+    return EpisodeJob(episode_id("test", 1, seed), Case(name, seed), generation="7", **options)  # type: ignore[arg-type]
+
+
+def test_results_come_in_the_order_of_the_jobs(fleet: Fleet) -> None:
+    jobs = [job("LaneFollowing", seed, planner=kind) for seed, kind in ((3, "always_brake"), (4, "expert"), (5, "always_brake"))]
+    results = fleet.run(jobs)
+    assert [r.job for r in results] == jobs
+    assert [r.outcome.success for r in results] == [False, True, False]
+    assert results[0].outcome.end in ("timeout", "blocked")
+    assert results[0].outcome.standstill_s > 3.0
+
+
+def test_the_policy_sees_images_odometry_and_command_only_and_batches_keep_their_shape(fleet: Fleet) -> None:
+    policy = StraightOn()
+    fleet.run([job("CarFollowing", 1), job("LaneFollowing", 2)], policy)
+    assert set(policy.sizes) == {1}  # two workers: two cohorts of one
+    view = policy.seen[0]
+    assert set(PolicyInput.__dataclass_fields__) == {
+        "images",
+        "history_m_rad",
+        "speed_mps",
+        "accel_mps2",
+        "yaw_rate_radps",
+        "command",
+    }
+    assert view.images.shape == (2, 1, 96, 192, 3)
+    assert view.images.dtype == np.uint8
+    assert view.images.std() > 5.0
+    np.testing.assert_allclose(view.history_m_rad[-1], 0.0, atol=1e-6)
+    assert view.history_m_rad[0, 0] < -1.0
+
+
+def test_the_scripted_driver_takes_over_from_a_blind_policy_and_the_drive_is_sealed(fleet: Fleet, tmp_path: Path) -> None:
+    jobs = [
+        job("ParkedObstacle", seed, driver="scripted", style="steer_first", record=tmp_path / "episodes")
+        for seed in (11, 21)
+    ]
+    results = fleet.run(jobs, StraightOn())
+    assert sum(r.outcome.takeovers for r in results) >= 1
+    for result in results:
+        assert result.path is not None
+        verify(result.path)
+        reader = EpisodeReader(result.path)
+        assert reader.meta.driver_kind == "scripted"
+        assert len(reader.plans) == sum(t >= 0 for t in reader.frame_ticks)
+        shadow = [p.plan.tick for p in reader.plans if p.plan.shadow]
+        by_driver = {int(t) for t, who in zip(reader.ticks["tick"], reader.ticks["executed_by"], strict=True) if who == "driver"}
+        assert all(t in by_driver or t + 1 in by_driver for t in shadow)
+
+
+def test_the_same_job_drives_the_same_way_twice(fleet: Fleet, tmp_path: Path) -> None:
+    readers = []
+    for run in ("a", "b"):
+        one = job("DynamicObjectCrossing", 31, driver="scripted", style="brake_first", record=tmp_path / run / "episodes")
+        result = fleet.run([one], StraightOn())[0]
+        assert result.path is not None
+        readers.append(EpisodeReader(result.path))
+    first, second = readers
+    for name, column in first.ticks.items():
+        np.testing.assert_array_equal(column, second.ticks[name], err_msg=name)
+    np.testing.assert_array_equal(first.tracks.states, second.tracks.states)  # ids differ: a server never repeats one
+    for tick in first.frame_ticks:
+        np.testing.assert_array_equal(first.images(tick), second.images(tick))
+
+
+def test_a_killed_worker_is_replaced_and_its_drive_repeated(fleet: Fleet, tmp_path: Path) -> None:
+    jobs = [job("LaneFollowing", 40 + k, planner="expert", record=tmp_path / "episodes") for k in range(4)]
+    victim = fleet.pids[0]
+    threading.Timer(0.7, lambda: os.kill(victim, signal.SIGKILL)).start()
+    finished: list[EpisodeResult] = []
+    results = fleet.run(jobs, on_result=finished.append)
+    assert victim not in fleet.pids
+    assert [r.fault for r in results] == [""] * 4
+    assert len(finished) == 4
+    assert len(complete(tmp_path / "episodes")) == 4
+
+
+def test_stop_drops_what_has_not_begun(fleet: Fleet) -> None:
+    jobs = [job("LaneFollowing", 50 + k, planner="expert") for k in range(8)]
+    results = fleet.run(jobs, stop=lambda: True)
+    assert 0 < len(results) < 8
+
+
+def test_no_worker_outlives_its_fleet() -> None:
+    with Fleet(1) as short:
+        pid = short.pids[0]
+    for _ in range(50):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail("the worker still runs")
+
+
+def test_jobs_are_repeatable_and_of_the_train_role(tmp_path: Path) -> None:
+    first = bootstrap_jobs("r", BootstrapConfig(), 0, tmp_path)
+    assert first == bootstrap_jobs("r", BootstrapConfig(), 0, tmp_path)
+    rounds = [round_jobs("r", k, "0", CollectConfig(), 0, tmp_path) for k in (1, 2)]
+    ids = [j.episode_id for jobs in (first, *rounds) for j in jobs]
+    assert len(set(ids)) == len(ids)
+    cases = [j.case for jobs in (first, *rounds) for j in jobs]
+    assert len(set(cases)) == len(cases)
+    assert all(case.seed < 10_000 for case in cases)
