@@ -32,7 +32,9 @@ def main() -> int:
     parser.add_argument("--parent-fd", type=int, default=-1, help="socket to the parent process")
     parser.add_argument("--warm", action="store_true", help="compile the kernels into the cache and leave")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="embedded server: %(levelname)s: %(message)s")
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="embedded server: %(levelname)s: %(message)s"
+    )
     if arguments.warm:
         warm()
         return 0

@@ -94,7 +94,9 @@ class Blueprint:
 
 
 def _role(value: str) -> Attribute:
-    return Attribute("role_name", AttributeType.STRING, value, ("autopilot", "scenario", "ego_vehicle", "hero"))
+    return Attribute(
+        "role_name", AttributeType.STRING, value, ("autopilot", "scenario", "ego_vehicle", "hero")
+    )
 
 
 # id, length, width, height [m], wheel base, mass, top acceleration, wheels, base type, tag, colours
@@ -110,7 +112,19 @@ _VEHICLES: tuple[tuple[str, float, float, float, float, float, float, int, str, 
     ("vehicle.mercedes.sprinter", 5.91, 2.0, 2.56, 3.66, 2400, 2.4, 4, "van", Tag.CAR, "230,230,232"),
     ("vehicle.ford.ambulance", 6.37, 2.35, 2.43, 3.9, 4300, 2.2, 4, "van", Tag.CAR, "240,240,240"),
     ("vehicle.carlamotors.carlacola", 5.2, 2.61, 2.47, 2.95, 5500, 1.8, 4, "truck", Tag.TRUCK, "178,30,36"),
-    ("vehicle.carlamotors.european_hgv", 7.93, 2.9, 3.46, 4.4, 9000, 1.5, 4, "truck", Tag.TRUCK, "210,160,30"),
+    (
+        "vehicle.carlamotors.european_hgv",
+        7.93,
+        2.9,
+        3.46,
+        4.4,
+        9000,
+        1.5,
+        4,
+        "truck",
+        Tag.TRUCK,
+        "210,160,30",
+    ),
     ("vehicle.carlamotors.firetruck", 8.47, 2.89, 3.83, 4.6, 12000, 1.5, 4, "truck", Tag.TRUCK, "200,20,20"),
     ("vehicle.yamaha.yzf", 2.21, 0.87, 1.53, 1.4, 270, 4.5, 2, "motorcycle", Tag.MOTORCYCLE, "20,60,180"),
     ("vehicle.vespa.zx125", 1.8, 0.81, 1.59, 1.25, 190, 2.5, 2, "motorcycle", Tag.MOTORCYCLE, "196,92,30"),
@@ -145,7 +159,12 @@ def _vehicle(row: tuple[str, float, float, float, float, float, float, int, str,
     params = EGO
     if name != "vehicle.lincoln.mkz_2020":
         params = replace(
-            EGO, length_m=length, width_m=width, wheel_base_m=base, rear_to_centre_m=0.5 * base, max_accel_mps2=accel
+            EGO,
+            length_m=length,
+            width_m=width,
+            wheel_base_m=base,
+            rear_to_centre_m=0.5 * base,
+            max_accel_mps2=accel,
         )
     string, integer = AttributeType.STRING, AttributeType.INT
     special = "emergency" if name.endswith(("ambulance", "firetruck")) else ""

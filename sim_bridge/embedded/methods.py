@@ -32,6 +32,7 @@ class StreamPort(Protocol):
     def expect(self, stream_id: int) -> None:
         """A subscriber is about to connect."""
 
+
 @dataclass(slots=True)
 class Server:
     """What methods act on.
@@ -204,9 +205,7 @@ def query_lights_state(server: Server, client: str) -> list[Any]:
 
 
 @value
-def project_point(
-    server: Server, start: list[float], direction: list[float], distance_m: float
-) -> list[Any]:
+def project_point(server: Server, start: list[float], direction: list[float], distance_m: float) -> list[Any]:
     """First hit of a ray on the ground."""
     hit = _on_ground(start, [a + b * distance_m for a, b in zip(start, direction, strict=True)])
     return [hit is not None, [hit or [0.0, 0.0, 0.0], ROADS_LABEL]]

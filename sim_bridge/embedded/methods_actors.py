@@ -50,7 +50,12 @@ def spawn_actor(server: Server, description: list[Any], transform: list[Any]) ->
 
 @value
 def spawn_actor_with_parent(
-    server: Server, description: list[Any], transform: list[Any], parent: int, attachment: int = 0, bone: str = ""
+    server: Server,
+    description: list[Any],
+    transform: list[Any],
+    parent: int,
+    attachment: int = 0,
+    bone: str = "",
 ) -> list[Any]:
     """Makes an actor that is carried by another; every attachment is rigid."""
     return wire_actor(server, server.simulation.world.spawn(description, pose_of(transform), parent))

@@ -195,7 +195,9 @@ def carry(motion: Array, mount: Array, children: Rows, parents: Rows) -> None:
         rotation(mount[c, 3], mount[c, 4], mount[c, 5], inner)
         for k in range(3):
             for m in range(3):
-                whole[k, m] = outer[k, 0] * inner[0, m] + outer[k, 1] * inner[1, m] + outer[k, 2] * inner[2, m]
+                whole[k, m] = (
+                    outer[k, 0] * inner[0, m] + outer[k, 1] * inner[1, m] + outer[k, 2] * inner[2, m]
+                )
         motion[c, PITCH] = math.degrees(math.asin(min(max(whole[2, 0], -1.0), 1.0)))
         motion[c, YAW] = math.degrees(math.atan2(whole[1, 0], whole[0, 0]))
         motion[c, ROLL] = math.degrees(math.atan2(-whole[2, 1], whole[2, 2]))

@@ -26,7 +26,15 @@ CAMERAS = (SensorType.RGB, SensorType.DEPTH, SensorType.SEMANTIC, SensorType.INS
 FAR_PLANE_M = 1000.0
 GRAVITY_MPS2 = 9.81
 TIME_SLACK_S = 1e-6
-_CLOTHES = ((196, 60, 54), (44, 84, 160), (60, 130, 76), (214, 178, 60), (120, 80, 140), (230, 230, 226), (70, 70, 76))
+_CLOTHES = (
+    (196, 60, 54),
+    (44, 84, 160),
+    (60, 130, 76),
+    (214, 178, 60),
+    (120, 80, 140),
+    (230, 230, 226),
+    (70, 70, 76),
+)
 _PROP_COLOURS = {"cone": (232, 96, 24), "barrier": (214, 70, 40), "warning": (236, 150, 30)}
 _PLAIN_PROP = (140, 120, 96)
 
@@ -103,7 +111,10 @@ class Sensors:
             elif kind is SensorType.GNSS:
                 x, y, z = world.table.motion[sensor.row, :3].tolist()
                 place = world.town.carla_map.transform_to_geolocation(carla.Location(x, y, z))
-                yield sensor.stream_id, self._packed(sensor, [place.latitude, place.longitude, place.altitude])
+                yield (
+                    sensor.stream_id,
+                    self._packed(sensor, [place.latitude, place.longitude, place.altitude]),
+                )
             elif kind is SensorType.IMU:
                 yield sensor.stream_id, self._packed(sensor, self._inertia(sensor))
 
@@ -154,7 +165,9 @@ class Sensors:
         if parent is not None:
             x, y, z = table.mount[sensor.row, :3].tolist()
             hx, hy, hz = table.extent[parent.row].tolist()
-            if abs(x) <= hx and abs(y) <= hy and z <= 2.0 * hz + 0.5:  # a camera inside the body looks out of it
+            if (
+                abs(x) <= hx and abs(y) <= hy and z <= 2.0 * hz + 0.5
+            ):  # a camera inside the body looks out of it
                 exclude = parent.id
         width, height = int(sensor.value("image_size_x", "800")), int(sensor.value("image_size_y", "600"))
         fov = float(sensor.value("fov", "90"))

@@ -20,6 +20,7 @@ from .wire_stream import SIZE
 LOG = logging.getLogger("takeover.embedded")
 
 RECEIVE_BYTES = 1 << 16
+MAX_WARNINGS = 200  # per client
 MAX_QUEUED_BYTES = 128 << 20  # a subscriber that far behind loses frames
 LINGER_S = 10.0  # how long a client has to close a stream whose sensor is gone
 SUBSCRIBE_WAIT_S = 0.5  # a client asks for a token, then connects: awaited before the next call is served
@@ -28,7 +29,9 @@ SUBSCRIBE_WAIT_S = 0.5  # a client asks for a token, then connects: awaited befo
 class Connection:
     """A non-blocking socket with its unsent bytes."""
 
-    def __init__(self, sock: socket.socket, selector: selectors.BaseSelector, on_data: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, sock: socket.socket, selector: selectors.BaseSelector, on_data: Callable[[bytes], None]
+    ) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock, self._selector, self._on_data = sock, selector, on_data
@@ -203,6 +206,7 @@ class Client:
     def __init__(self, sock: socket.socket, service: Service) -> None:
         self._service = service
         self._reader = RequestReader()
+        self._warned: set[str] = set()
         self._failure = ""  # of a call that nobody waited for
         self.connection = Connection(sock, service.selector, self._on_data)
         self.connection.on_close = lambda: service.clients.discard(self)
@@ -228,7 +232,7 @@ class Client:
             result = method.call(self._service.server, *request.args)
         except REFUSALS as error:
             if not request.waits:
-                LOG.warning("%s: %s", request.method, error)
+                self._warn(f"{request.method}: {error}")
                 return answer(request.number, None)
             return refuse(request.number, str(error))
         except NotImplementedError as error:
@@ -251,6 +255,12 @@ class Client:
             return refuse(request.number, text)
         self._remember(text)
         return answer(request.number, None)
+
+    def _warn(self, text: str) -> None:
+        """Logs once what a client did wrong without waiting for the answer."""
+        if text not in self._warned and len(self._warned) < MAX_WARNINGS:
+            self._warned.add(text)
+            LOG.warning("%s", text)
 
     def _remember(self, text: str) -> None:
         self._failure = f"an earlier call that was not waited for failed: {text}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,6 +11,8 @@ from xml.etree import ElementTree
 import carla
 
 from .maps import load_xodr, map_display_name
+
+LOG = logging.getLogger("takeover.embedded")
 
 LIGHT_TYPE = "1000001"
 SPAWN_STEP_M = 20.0
@@ -74,6 +77,9 @@ def load_town(name: str) -> Town:
 
 def read_town(name: str, xodr: str) -> Town:
     """Reads OpenDRIVE text."""
+    root = ElementTree.fromstring(xodr)
+    if any(float(e.attrib[key]) for e in root.iter("elevation") for key in "abcd"):
+        LOG.warning("map %s has hills; this world is flat: everything drives at z = 0", name)
     carla_map = carla.Map(name, xodr)
     points = []
     for waypoint in carla_map.generate_waypoints(SPAWN_STEP_M):
@@ -81,11 +87,10 @@ def read_town(name: str, xodr: str) -> Town:
             continue
         place, turn = waypoint.transform.location, waypoint.transform.rotation
         points.append((place.x, place.y, place.z + SPAWN_HEIGHT_M, 0.0, turn.yaw, 0.0))
-    return Town(name, xodr, tuple(points), _signals(carla_map, xodr), carla_map)
+    return Town(name, xodr, tuple(points), _signals(carla_map, root), carla_map)
 
 
-def _signals(carla_map: carla.Map, xodr: str) -> tuple[Signal, ...]:
-    root = ElementTree.fromstring(xodr)
+def _signals(carla_map: carla.Map, root: ElementTree.Element) -> tuple[Signal, ...]:
     controller_of, junction_of = {}, {}
     for group in root.findall("controller"):
         for control in group.findall("control"):

@@ -40,7 +40,10 @@ class RequestReader:
 
     def __init__(self) -> None:
         self._unpacker = msgpack.Unpacker(
-            raw=False, strict_map_key=False, max_buffer_size=MAX_MESSAGE_BYTES, unicode_errors="surrogateescape"
+            raw=False,
+            strict_map_key=False,
+            max_buffer_size=MAX_MESSAGE_BYTES,
+            unicode_errors="surrogateescape",
         )
 
     def feed(self, data: bytes) -> Iterator[Request]:

@@ -94,9 +94,7 @@ def vehicle_state(
         at_light: Id of the light that it stands at.
         failure: 0 none.
     """
-    return _VEHICLE.pack(
-        *control, speed_limit_kmh, light_state, at_light is not None, at_light or 0, failure
-    )
+    return _VEHICLE.pack(*control, speed_limit_kmh, light_state, at_light is not None, at_light or 0, failure)
 
 
 def walker_state(direction: tuple[float, float, float], speed_mps: float, jump: bool) -> bytes:

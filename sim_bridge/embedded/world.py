@@ -320,9 +320,7 @@ class World:
 
     def _note_contacts(self, found: int) -> None:
         actors = list(self.table)
-        for (a, b), (x, y) in zip(
-            self._hits[:found].tolist(), self._impulses[:found].tolist(), strict=True
-        ):
+        for (a, b), (x, y) in zip(self._hits[:found].tolist(), self._impulses[:found].tolist(), strict=True):
             self.contacts.append(Contact(actors[a], actors[b], (x, y)))
 
     def _find_lights(self, layout: Layout) -> None:

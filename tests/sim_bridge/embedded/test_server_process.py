@@ -29,7 +29,9 @@ def script(server, body, **more):
     head = "import carla, os, sys, time\n"
     head += f"client = carla.Client({server.host!r}, {server.port}, 1); client.set_timeout(5.0)\n"
     head += "world = client.get_world()\n"
-    return subprocess.Popen([sys.executable, "-P", "-c", head + body], stdout=subprocess.PIPE, text=True, **more)
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", head + body], stdout=subprocess.PIPE, text=True, **more
+    )
 
 
 def gone(pid, within_s=5.0):
@@ -94,7 +96,9 @@ def test_a_second_client_sees_the_same_world_even_when_nobody_ticks(server):
     ego = world.spawn_actor(world.get_blueprint_library().find(CAR), world.get_map().get_spawn_points()[0])
     world.tick()
     try:
-        child = script(server, "print([a.type_id for a in world.get_actors()]); sys.stdout.flush(); os._exit(0)")
+        child = script(
+            server, "print([a.type_id for a in world.get_actors()]); sys.stdout.flush(); os._exit(0)"
+        )
         assert CAR in child.communicate(timeout=20)[0]
     finally:
         ego.destroy()
@@ -173,7 +177,10 @@ def test_a_session_like_manual_control(server):
         attached.append(sensor)
     boom = carla.Transform(carla.Location(x=-5.5, z=2.8), carla.Rotation(pitch=8.0))
     camera = world.spawn_actor(
-        library.find("sensor.camera.rgb"), boom, attach_to=player, attachment_type=carla.AttachmentType.SpringArmGhost
+        library.find("sensor.camera.rgb"),
+        boom,
+        attach_to=player,
+        attachment_type=carla.AttachmentType.SpringArmGhost,
     )
     images = []
     camera.listen(images.append)
@@ -230,3 +237,8 @@ def test_alone_it_reports_on_standard_output():
     finally:
         child.terminate()
         child.wait(5)
+
+
+def test_warming_only_fills_the_cache():
+    command = [sys.executable, "-P", "-m", "takeover.sim_bridge.embedded", "--warm"]
+    assert subprocess.run(command, check=True, capture_output=True, timeout=120).stdout == b""

@@ -40,7 +40,9 @@ def test_all_cameras_see_the_same_moment(rig):
     frame = rig.tick().frame
     image, pixels = rgb.next()
     assert (image.frame, image.width, image.height, image.fov) == (frame, 192, 96, 76.0)
-    assert image.transform.location.distance(ego.get_transform().transform(carla.Location(x=1.2, z=1.6))) < 1e-3
+    assert (
+        image.transform.location.distance(ego.get_transform().transform(carla.Location(x=1.2, z=1.6))) < 1e-3
+    )
     _, ids = instance.next()
     mask = ids[..., 1].astype(int) + 256 * ids[..., 0].astype(int) == lead.id & 0xFFFF
     assert 60 < mask.sum() < 2000

@@ -100,7 +100,9 @@ def test_a_car_moves_as_the_house_model(rig):
         state = step_bicycle(state, command[:, 0], command[:, 1], DT_S, EGO)
     end = ego.get_transform()
     assert (end.location.x, -end.location.y) == pytest.approx((state[0, 0], state[0, 1]), abs=1e-3)
-    assert math.remainder(math.radians(end.rotation.yaw) + state[0, 2], math.tau) == pytest.approx(0, abs=1e-4)
+    assert math.remainder(math.radians(end.rotation.yaw) + state[0, 2], math.tau) == pytest.approx(
+        0, abs=1e-4
+    )
     assert ego.get_angular_velocity().z < 0.0  # steered left: counter-clockwise is negative in CARLA
     assert ego.get_control().throttle == pytest.approx(0.6)
 
@@ -210,7 +212,9 @@ def test_batches_answer_one_by_one(rig):
     answers = rig.client.apply_batch_sync(
         [
             spawn(blueprint, rig.points[0]).then(
-                carla.command.ApplyVehicleControl(carla.command.FutureActor, carla.VehicleControl(throttle=1.0))
+                carla.command.ApplyVehicleControl(
+                    carla.command.FutureActor, carla.VehicleControl(throttle=1.0)
+                )
             ),
             spawn(blueprint, rig.points[0]),
             carla.command.DestroyActor(123456),
@@ -286,9 +290,12 @@ def test_the_same_commands_give_the_same_world(server):
     def digest():
         rig = Rig(server, "TownCross")
         rng, state = np.random.default_rng(7), hashlib.sha256()
-        cars = [rig.spawn(name, rig.points[9 * i]) for i, name in enumerate(
-            (CAR, "vehicle.tesla.model3", "vehicle.carlamotors.firetruck", "vehicle.yamaha.yzf", CAR)
-        )]
+        cars = [
+            rig.spawn(name, rig.points[9 * i])
+            for i, name in enumerate(
+                (CAR, "vehicle.tesla.model3", "vehicle.carlamotors.firetruck", "vehicle.yamaha.yzf", CAR)
+            )
+        ]
         walker = rig.spawn("walker.pedestrian.0001", rig.ahead(0, 12.0, z=1.0))
         for _ in range(500):
             commands = []
@@ -301,8 +308,12 @@ def test_the_same_commands_give_the_same_world(server):
             rig.client.apply_batch(commands)
             for seen in sorted(rig.tick(), key=lambda one: one.id):
                 where, velocity = seen.get_transform(), seen.get_velocity()
-                state.update(repr((where.location.x, where.location.y, where.rotation.yaw, velocity.x)).encode())
-            state.update(repr([str(one.state) for one in rig.world.get_actors().filter("traffic.*")]).encode())
+                state.update(
+                    repr((where.location.x, where.location.y, where.rotation.yaw, velocity.x)).encode()
+                )
+            state.update(
+                repr([str(one.state) for one in rig.world.get_actors().filter("traffic.*")]).encode()
+            )
         rig.close()
         return state.hexdigest()
 

@@ -1,5 +1,6 @@
 """Codecs against bytes captured from, or laid out by, the carla 0.9.16 client."""
 
+import itertools
 import struct
 
 import msgpack
@@ -49,9 +50,7 @@ def test_calls_cut_anywhere(cuts):
     data, reader = VERSION_CALL + EPISODE_CALL, RequestReader()
     edges = [0, *sorted(cuts), len(data)]
     found = [
-        request.number
-        for a, b in zip(edges, edges[1:], strict=False)
-        for request in reader.feed(data[a:b])
+        request.number for a, b in itertools.pairwise(edges) for request in reader.feed(data[a:b])
     ]
     assert found == [1, 3]
 
@@ -103,7 +102,16 @@ def test_actor_record():
     assert len(data) == 119
     assert struct.unpack("<IB15f", data[:65]) == (9, 1, *map(float, range(15)))
     assert data[65:95].hex() == (
-        "0000003f" + "000080bf" + "0000803e" + "010001" + "02000000" + "00004842" + "01" + "01" + "4d000000" + "00"
+        "0000003f"
+        + "000080bf"
+        + "0000803e"
+        + "010001"
+        + "02000000"
+        + "00004842"
+        + "01"
+        + "01"
+        + "4d000000"
+        + "00"
     )
 
 
