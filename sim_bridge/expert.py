@@ -311,7 +311,7 @@ class Expert:
         if profile.binding >= 0:
             return agents.ids[profile.binding]
         if block is not None:
-            return agents.ids[block.indices[0]]
+            return agents.ids[max(block.indices, key=lambda n: float(agents.half_across_m[n, 0]))]
         if path.offset_m == 0.0 and risk_index >= 0:
             return agents.ids[risk_index]
         return None

@@ -18,6 +18,7 @@ HALF_WIDTH_M = 1.05
 LATERAL_ACCEL_MPS2 = 2.5  # in curves
 CURVE_BRAKE_MPS2 = 1.8  # ahead of them
 HARDEST_MPS2 = 8.0
+YIELD_STEPS = round(3.6 / STEP_S)  # who crosses later than this is not yet thought of
 EARLY_MPS2 = 2.2  # for somebody who is not in the way yet, but will be
 
 
@@ -145,12 +146,15 @@ def plan_speed(
     for n in range(count):
         if active[n, 0] or not ahead[n] or not inside[n].any():
             continue
-        patience_s = style.yield_s * (1.7 if agents.ids[n] in yielded_to else 1.0)
-        if not _meets(along, inside[n], rear[n], nose[n], patience_s):
+        times = np.flatnonzero(inside[n])
+        comes_over = agents.along_mps[n, times[0]] > 1.0
+        patience_s, steps = style.yield_s, STEPS if comes_over else YIELD_STEPS
+        if agents.ids[n] in yielded_to:
+            patience_s, steps = 1.7 * patience_s, STEPS
+        if not _meets(along, times[times < steps], rear[n], nose[n], patience_s):
             continue
         yielding.append(n)
-        times = np.flatnonzero(inside[n])
-        if agents.along_mps[n, times[0]] > 1.0:  # comes over: follow it from now on
+        if comes_over:  # follow it from now on
             active[n] = True
             hardest[n, ~inside[n]] = -EARLY_MPS2
         else:
@@ -162,12 +166,9 @@ def plan_speed(
     return SpeedProfile(along, v, binding, tuple(yielding))
 
 
-def _meets(
-    along_m: Array, inside: NDArray[np.bool_], rear_m: Array, nose_m: Array, patience_s: float
-) -> bool:
-    """Whether the ego's box and the agent's overlap along the route within `patience_s` of each other."""
+def _meets(along_m: Array, times: NDArray[np.intp], rear_m: Array, nose_m: Array, patience_s: float) -> bool:
+    """Whether ego and agent overlap along the route at some of the times, give or take `patience_s`."""
     shift = round(patience_s / STEP_S)
-    times = np.flatnonzero(inside)
     for late in (-shift, 0, shift):
         ego = along_m[np.clip(times + late, 0, STEPS - 1)]
         touch = (ego + HALF_LENGTH_M + 1.0 > rear_m[times]) & (ego - HALF_LENGTH_M - 0.5 < nose_m[times])

@@ -12,6 +12,7 @@ from . import convert
 from .expert_route import Array
 
 STEP_M = 3.0
+FORK_M = 15.0
 OFF_LANE_RAD = 0.6  # a vehicle turned further than this away from the lane does not follow it
 
 
@@ -85,14 +86,18 @@ class LaneLines:
             following = waypoint.next(STEP_M)
             if not following:
                 break
-            waypoint = following[0]
-            if len(following) > 1:
-                waypoint = min(
-                    following, key=lambda w: abs(convert.wrap(convert.pose(w.transform)[2] - lane_rad))
-                )
+            waypoint = min(following, key=_bend_rad) if len(following) > 1 else following[0]
             middle_x, middle_y, lane_rad = convert.pose(waypoint.transform)
             points.append((middle_x - math.sin(lane_rad) * offset, middle_y + math.cos(lane_rad) * offset))
         return np.array(points) if len(points) > 1 else None
+
+
+def _bend_rad(way: carla.Waypoint) -> float:
+    """How much a way turns in the next FORK_M: where lanes part, they all begin straight."""
+    further = way.next(FORK_M)
+    if not further:
+        return 0.0
+    return abs(convert.wrap(convert.pose(further[0].transform)[2] - convert.pose(way.transform)[2]))
 
 
 def _width_beyond(waypoint: carla.Waypoint, *, left: bool) -> float:

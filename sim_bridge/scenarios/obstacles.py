@@ -57,16 +57,24 @@ def construction_obstacle(case: Case) -> ScriptedScenario:
     before_m = draw.uniform("before_m", 38.0, 48.0)
     place_m = stretch.run_up_m + before_m
     shift_m = PARKED_M if case.decoy else 0.0
-    cones = 3 + draw.flag("long", 0.5)
+    cones = 2 + draw.flag("long", 0.5)
     cone = draw.pick(("static.prop.constructioncone", "static.prop.trafficcone01"))
+    width_m = 0.9 if case.decoy else 1.4
 
     def parts(ground: Ground) -> Iterable[Part]:
-        yield Part("barrier", ("static.prop.streetbarrier", {}), ground.pose(place_m, shift_m), critical=True)
-        width_m = 0.9 if case.decoy else 1.4
+        yield Part(
+            "warning", ("static.prop.trafficwarning", {}), ground.pose(place_m, shift_m), critical=True
+        )
+        for d_m in (-0.75, 0.75):
+            yield Part(
+                "barrier", ("static.prop.streetbarrier", {}), ground.pose(place_m + 2.0, shift_m + d_m)
+            )
         for number in range(cones):
-            pose = ground.pose(place_m + 1.5 + 2.5 * number, shift_m + width_m)
-            yield Part("cone", (cone, {}), pose)
-        yield Part("cone", (cone, {}), ground.pose(place_m + 1.5, shift_m - width_m))
+            behind = ground.pose(place_m + 2.5 + 2.5 * number, shift_m + width_m)
+            yield Part("cone", (cone, {}), behind)
+        for number in (1, 2):  # they lead out of the lane
+            ahead = ground.pose(place_m - 1.5 - 2.5 * number, shift_m + width_m - 0.9 * number)
+            yield Part("cone", (cone, {}), ahead)
 
     return recipe.build(stretch.route(draw.share(), before_m + BEHIND_M), stretch.speed_mps, place_m, parts)
 

@@ -56,7 +56,7 @@ def static_cut_in(case: Case) -> ScriptedScenario:
     stretch = draw.pick(WIDE_INNER)
     before_m = draw.uniform("before_m", 30.0, 38.0)
     place_m = stretch.run_up_m + before_m  # rear of the car that pulls out
-    within_s = draw.uniform("within_s", 2.7, 3.1)
+    within_s = draw.uniform("within_s", 2.8, 3.3)
     slow_mps = draw.uniform("slow_mps", 3.2, 4.2)
     ramp_m = draw.uniform("ramp_m", 8.5, 10.5)
     ahead = 1 + draw.flag("long_queue", 0.5)

@@ -80,13 +80,14 @@ def vehicle_turning_route_pedestrian(case: Case) -> ScriptedScenario:
     draw = recipe.draw
     turn = draw.pick((Command.TURN_LEFT, Command.TURN_RIGHT))
     draw.params["turn"] = turn.value
-    arm = draw.pick(tuple(a for a in ARMS if turn in a.turns))
+    # The walker comes from the outer side of the turn: the camera does not see the inner one until it is too late.
+    from_left = turn is Command.TURN_RIGHT
+    wide = (3, 6)  # these arms are narrow and lead into a road with two lanes a side
+    arm = draw.pick(tuple(a for a in ARMS if turn in a.turns and not (from_left and a.road_id in wide)))
     before_m = draw.uniform("before_m", 10.0, 16.0)
     place_m = CROSS_MPS * RUN_UP_S + before_m + arm.turns[turn] + CROSSWALK_FROM_MOUTH_M
-    wide_exit = arm.road_id in (3, 6)  # a narrow arm leads into a road with two lanes a side
-    from_left = draw.flag("from_left", 0.5) and not wide_exit
     kerb_m = 1.75 + 1.0  # a shoulder beside the lane
-    if from_left or (wide_exit and turn is Command.TURN_LEFT):
+    if from_left or arm.road_id in wide:
         kerb_m += 3.5
     side_m = kerb_m + draw.uniform("pavement_m", 0.5, 1.3)
     within_s = draw.uniform("within_s", 2.6, 3.1)
@@ -110,10 +111,10 @@ def parking_crossing_pedestrian(case: Case) -> ScriptedScenario:
     stretch = draw.pick((*WIDE_OUTER, *NARROW))
     before_m = draw.uniform("before_m", 32.0, 42.0)
     place_m = stretch.run_up_m + before_m
-    trigger = _meeting(draw, place_m, 2.6, 3.0)
-    speed_mps = draw.uniform("speed_mps", 1.25, 1.5)
+    trigger = _meeting(draw, place_m, 2.9, 3.3)
+    speed_mps = draw.uniform("speed_mps", 1.0, 1.2)
     side_m = speed_mps * (trigger.within_s + draw.uniform("offset_s", 0.05, 0.35))
-    gap_m = draw.uniform("gap_m", 3.2, 4.5)
+    gap_m = draw.uniform("gap_m", 4.0, 5.0)
 
     def parts(ground: Ground) -> Iterable[Part]:
         for offset_m in (-1.5, -0.5, 0.5, 1.5):

@@ -153,3 +153,12 @@ def test_a_scripted_vehicle_steers_back_to_its_path() -> None:
     assert slow.control.throttle > 0.5
     assert slow.control.steer == pytest.approx(0.0, abs=1e-6)
     assert fast.control.brake > 0.5
+
+
+def test_a_lane_goes_straight_on_over_a_junction_and_knows_its_room() -> None:
+    lanes = LaneLines(town("TownCross"))
+    path = lanes.from_pose(1.75, -60.0, 0.5 * math.pi, 130.0)  # north, towards the junction
+    assert np.abs(path[:, 0] - 1.75).max() < 0.3
+    assert path[-1, 1] > 60.0
+    assert lanes.room(1.75, -60.0, 0.5 * math.pi) == pytest.approx((5.25, 1.75), abs=0.05)
+    assert lanes.room(1.75, -60.0, -0.5 * math.pi) == pytest.approx((1.75, 5.25), abs=0.05)
