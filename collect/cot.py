@@ -20,7 +20,7 @@ from ..scoring.proposals import Line
 from ..scoring.scene import INTERSECTION, KINDS, Scene
 from ..scoring.tracker import SPEED
 from ..store.episodes import EpisodeReader
-from ..vocabulary import PLAN_PERIOD_TICKS, PLAN_POINTS, PLAN_STEP_S, ActorKind, EgoState
+from ..vocabulary import PLAN_HORIZON_S, PLAN_PERIOD_TICKS, PLAN_POINTS, PLAN_STEP_S, ActorKind, EgoState
 
 MIN_VISIBLE_PX = 12  # proof.md 7
 HIGH_S, MEDIUM_S = 2.0, 4.0  # a time to collision below is a high, a medium risk
@@ -135,17 +135,24 @@ def negative_analysis(scene: Scene, bad_m: ArrayLike, good_m: ArrayLike, visible
     bad = track_plans(scene, bad_poses[None])[0]
     good = track_plans(scene, good_poses[None])[0]
     gap = bad_poses[-1, :2] - good_poses[-1, :2]
-    faster = float(bad[-1, SPEED] - good[-1, SPEED])
-    wide = abs(gap[1]) >= 0.5
-    pace = f"too {'fast' if gap[0] > 0 else 'slow'} {_half(gap[0])} m"
-    side = f", {'left' if gap[1] > 0 else 'right'} {_half(gap[1])} m" if wide else ""
+    wrong, right = [], []
+    if abs(gap[0]) >= 1.0:
+        wrong.append(f"too {'fast' if gap[0] > 0 else 'slow'} {_half(gap[0])} m")
+        right.append(f"{'brake' if gap[0] > 0 else 'accelerate'} {_half(gap[0] / PLAN_HORIZON_S)} m/s")
+    if abs(gap[1]) >= 0.5:
+        wrong.append(f"{'left' if gap[1] > 0 else 'right'} {_half(gap[1])} m")
+        right.append(f"{'right' if gap[1] > 0 else 'left'} {_half(gap[1])} m")
     off = np.hypot(*(bad_poses[:, :2] - good_poses[:, :2]).T)
     start = (int(np.argmax(off > 0.5)) if (off > 0.5).any() else 0) * PLAN_STEP_S
     outcome = score_tracks(scene, good[None])
     safe = "safe" if outcome.nc[0] * outcome.dac[0] == 1.0 else "less harm"
-    change = f"{'brake' if faster > 0 else 'accelerate'} {_half(faster)} m/s"
-    steer = f", {'right' if gap[1] > 0 else 'left'} {_half(gap[1])} m" if wide else ""
-    return f"{_failure(scene, bad, good, visible)}; {pace}{side}; otherwise {safe}; {change}{steer} from {start:.1f} s"
+    parts = (
+        _failure(scene, bad, good, visible),
+        ", ".join(wrong or ["timing"]),
+        f"otherwise {safe}",
+        f"{', '.join(right or ['keep the lane'])} from {start:.1f} s",
+    )
+    return "; ".join(parts)
 
 
 def keep_speed_plan(scene: Scene) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ..scoring.pdms import score_tracks, track_plans, track_ttc, tracked_waypoints
+from ..scoring.pdms import score_tracks, track_plans, track_ttc
 from ..scoring.proposals import centerline_proposals, with_reference
 from ..scoring.scene import Scene
 from ..scoring.tracker import ACCEL, HEADING, RX, RY, SPEED, STEER, STEP_S, YAW_RATE
@@ -33,17 +33,17 @@ def replan(scene: Scene, speed_limit_mps: float, config: PairConfig = PairConfig
         config: Speeds, offsets, their price, and the gates.
 
     Returns:
-        (8, 3) the tracked motion of the best proposal, ego frame.
+        (8, 3) the best proposal, ego frame: the plan, not its tracked motion, which would be tracked twice.
     """
     offsets = (*config.offsets_m, *config.detours_m)
-    plans = centerline_proposals(scene, speed_limit_mps, config.speed_shares, offsets)
+    plans = centerline_proposals(scene, speed_limit_mps, config.speed_shares, offsets, config.stops_mps2)
     tracks = track_plans(scene, plans)
     scores = score_tracks(scene, tracks)
     ttc_s = track_ttc(scene, tracks)
     safe = (scores.nc == 1.0) & (scores.dac == 1.0) & (ttc_s.min(axis=1) >= ttc_bound(ttc_s[0, 0], config))
-    price = config.offset_price_per_m * np.repeat(np.abs(offsets), len(config.speed_shares))
+    price = config.offset_price_per_m * np.repeat(np.abs(offsets), len(plans) // len(offsets))
     best = int(np.argmax(scores.pdms - price + 10.0 * safe))
-    return tracked_waypoints(scene, tracks[best : best + 1])[0].astype(np.float64)
+    return plans[best]
 
 
 def ttc_bound(now_s: float, config: PairConfig) -> float:
@@ -54,7 +54,7 @@ def ttc_bound(now_s: float, config: PairConfig) -> float:
 def predicted_states(
     scene: Scene, track: Array, speed_limit_mps: float, config: PairConfig
 ) -> Iterator[tuple[float, Scene, Array]]:
-    """States that the issued plan leads to (PPL): when, the scene there, and what is left of the plan.
+    """States that the issued plan leads to (PPL): when, the scene there, and how the plan goes on from it.
 
     Args:
         scene: Where the plan was issued.
@@ -63,7 +63,7 @@ def predicted_states(
         config: How many states, how far apart.
 
     Yields:
-        Seconds ahead, the later scene, and (8, 3) the rest of the plan in its frame; beyond its end it goes straight.
+        Seconds ahead, the later scene, and (41, 7) the rest of the motion; beyond the plan's end it goes straight.
     """
     back = scene.vehicle.rear_to_centre_m
     for i in range(1, config.predicted_states + 1):
@@ -83,5 +83,4 @@ def predicted_states(
         after_s = STEP_S * np.arange(1, row + 1)
         missing[:, RX] += after_s * missing[:, SPEED] * np.cos(missing[:, HEADING])
         missing[:, RY] += after_s * missing[:, SPEED] * np.sin(missing[:, HEADING])
-        rest = np.concatenate((track[row:], missing))[None]
-        yield row * STEP_S, later, tracked_waypoints(later, rest)[0].astype(np.float64)
+        yield row * STEP_S, later, np.concatenate((track[row:], missing))

@@ -37,7 +37,8 @@ class PairConfig:
     still_m: float = 5.0
     duplicate_m: float = 5.0
     duplicate_s: float = 2.0
-    speed_shares: tuple[float, ...] = (0.0, *SPEED_SHARES)
+    speed_shares: tuple[float, ...] = SPEED_SHARES
+    stops_mps2: tuple[float, ...] = (3.0, 6.5)  # re-plans that brake to a stand
     offsets_m: tuple[float, ...] = OFFSETS_M
     # Ways round what cannot be passed by stopping; dearer the farther, so that they are not chosen without need.
     detours_m: tuple[float, ...] = (2.0, -2.0, 3.5, -3.5)

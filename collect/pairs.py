@@ -14,34 +14,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..scoring.conflicts import critical_agent
-from ..scoring.pdms import PdmsScores, score_plans, track_plans, track_ttc, tracked_waypoints
-from ..scoring.scene import Scene
+from ..scoring.conflicts import conflicts, critical_agent
+from ..scoring.pdms import PdmsScores, score_tracks, track_plans, track_ttc, tracked_waypoints
+from ..scoring.scene import STATIC, Scene
 from ..store.episodes import EpisodeReader
 from ..store.rows import TakeoverRow
-from ..vocabulary import PLAN_POINTS, TICK_HZ, PairSource, Phase, Role
+from ..vocabulary import PLAN_POINTS, TICK_HZ, Float, PairSource, Phase, Role
 from .cot import visible_agents
 from .counterfactual import predicted_states, replan, ttc_bound
 from .pair_types import Mask, PairCandidate, PairConfig
-from .samples import HORIZON_TICKS, STEP_TICKS, Layer, executed_future, map_layers, scene_at
+from .samples import HORIZON_TICKS, STEP_TICKS, Layer, executed_future, executed_track, map_layers, scene_at
 from .segmenter import Segmentation
 
 __all__ = ["PairCandidate", "PairConfig", "build_pairs"]
 
 Array = NDArray[np.float64]
 _ALL = np.ones(PLAN_POINTS, np.bool_)
+SITE_S = 1.0  # standing things that a plan hits within this time of each other are one obstacle
 
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """What to put before the gates."""
+    """What to put before the gates. Each side is judged by its motion; a motion is never tracked again."""
 
     source: PairSource
     tick: int
     scene: Scene
     chosen: Array  # (8, 3) box centre, ego frame
+    chosen_track: Array  # (41, 7) its motion: as recorded, or as tracked
     mask: Mask
     rejected: Array  # (8, 2) or (8, 3)
+    rejected_track: Array  # (41, 7)
     generation: str  # of the rejected plan
     weight: float
     name: str = ""
@@ -85,13 +88,15 @@ def _choices(
         for tick in frames:
             if recovery.start_tick <= tick < recovery.end_tick:
                 chosen, mask = executed_future(reader, tick)
+                scene = scene_at(reader, tick, layers)
                 yield _Choice(
                     PairSource.HUMAN,
                     tick,
-                    scene_at(reader, tick, layers),
+                    scene,
                     chosen,
+                    executed_track(reader, tick),
                     mask,
-                    np.asarray(plans[tick].waypoints_m, np.float64),
+                    *_tracked(scene, plans[tick].waypoints_m),
                     plans[tick].generation,
                     takeover.weight,
                 )
@@ -100,13 +105,15 @@ def _choices(
         chosen, mask = executed_future(reader, at_onset, first_tick=onset)
         adapting = 0 if adaptation is None else adaptation.end_tick - adaptation.start_tick
         share = min(adapting / max(int(mask.sum()) * STEP_TICKS, 1), 1.0)
+        scene = scene_at(reader, at_onset, layers)
         yield _Choice(
             PairSource.HUMAN_ONSET,
             at_onset,
-            scene_at(reader, at_onset, layers),
+            scene,
             chosen,
+            executed_track(reader, at_onset),
             mask,
-            np.asarray(plans[at_onset].waypoints_m, np.float64),
+            *_tracked(scene, plans[at_onset].waypoints_m),
             plans[at_onset].generation,
             takeover.weight * (1.0 - share * (1.0 - config.adaptation_weight)),
         )
@@ -123,9 +130,10 @@ def _choices(
             PairSource.COUNTERFACTUAL,
             tick,
             scene,
-            replan(scene, limit, config),
+            *_tracked(scene, replan(scene, limit, config)),
             _ALL,
             observed,
+            track[0],
             plans[tick].generation,
             takeover.weight,
         )
@@ -134,30 +142,38 @@ def _choices(
         if not config.predicted:
             continue
         for number, (ahead_s, later, rest) in enumerate(predicted_states(scene, track[0], limit, config), 1):
+            chosen, chosen_track = _tracked(later, replan(later, limit, config))
             yield replace(
                 made,
                 source=PairSource.PREDICTED,
                 scene=later,
-                chosen=replan(later, limit, config),
-                rejected=rest,
+                chosen=chosen,
+                chosen_track=chosen_track,
+                rejected=tracked_waypoints(later, rest[None])[0].astype(np.float64),
+                rejected_track=rest,
                 weight=takeover.weight / config.predicted_states,
                 name=f"+{number}",
                 details={"ahead_s": ahead_s, "ego": asdict(later.ego)},
             )
 
 
+def _tracked(scene: Scene, plan: Array | Float) -> tuple[Array, Array]:
+    """A plan and its motion."""
+    return np.asarray(plan, np.float64), track_plans(scene, np.asarray(plan)[None])[0]
+
+
 def _judge(
     reader: EpisodeReader, takeover: TakeoverRow, choice: _Choice, config: PairConfig
 ) -> PairCandidate:
     scene = choice.scene
-    chosen = score_plans(scene, choice.chosen[None])
-    rejected = score_plans(scene, choice.rejected[None])
-    rejected_track = track_plans(scene, choice.rejected[None])[0]
-    chosen_ttc = track_ttc(scene, track_plans(scene, choice.chosen[None]))[0]
+    chosen = score_tracks(scene, choice.chosen_track[None])
+    rejected = score_tracks(scene, choice.rejected_track[None])
+    chosen_ttc = track_ttc(scene, choice.chosen_track[None])[0]
     ttc_s, now_s = float(chosen_ttc.min()), float(chosen_ttc[0])
     off = np.hypot(*(choice.chosen[:, :2] - choice.rejected[:, :2]).T)[choice.mask]
-    critical = critical_agent(scene, rejected_track)
-    critical_id = 0 if critical is None else int(scene.agent_ids[critical])
+    critical_id = _critical(
+        scene, choice.rejected_track, visible_agents(reader, choice.tick, config.frames, config.min_visible_px)
+    )
     details = {
         "chosen": _scores(chosen),
         "rejected": _scores(rejected),
@@ -231,6 +247,19 @@ def _reason(
     if gap < config.min_score_gap:
         return "score_gap"
     return "too_alike" if details["ade_m"] < config.min_ade_m else ""
+
+
+def _critical(scene: Scene, track: Array, visible: frozenset[int]) -> int:
+    """Whom a plan gets into conflict with; of a site of cones and barriers, one that can be seen."""
+    index = critical_agent(scene, track)
+    if index is None:
+        return 0
+    contact, _ = conflicts(scene, track)
+    if scene.agent_kind[index] == STATIC and math.isfinite(contact[index]):
+        site = np.flatnonzero((scene.agent_kind == STATIC) & (contact <= contact[index] + SITE_S))
+        seen = [i for i in site if int(scene.agent_ids[i]) in visible]
+        index = int(seen[0]) if seen else index
+    return int(scene.agent_ids[index])
 
 
 def _merged(

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..scoring.kinematics import EGO
 from ..scoring.proposals import Line, with_reference
 from ..scoring.scene import Polygons, Scene, kind_codes
 from ..store.episodes import EpisodeReader
@@ -125,6 +126,27 @@ def executed_future(
     broken = np.flatnonzero(~own[since:])
     until = since + (int(broken[0]) if len(broken) else len(own) - since)
     return into_ego(world, reader.ego(tick)), (rows <= until) & ~over
+
+
+def executed_track(reader: EpisodeReader, tick: int) -> NDArray[np.float64]:
+    """(41, 7) the motion recorded in the 4 s after a tick, in the form of `pdms.track_plans`: nothing is tracked anew.
+
+    After the recording's end it goes on along the route at the last speed.
+    """
+    ticks = reader.ticks
+    start, last = reader.row(tick), len(ticks["tick"]) - 1
+    rows = start + EVERY_TICKS * np.arange(HORIZON_TICKS // EVERY_TICKS + 1)
+    names = ("x_m", "y_m", "yaw_rad", "speed_mps", "accel_mps2", "steer_rad", "yaw_rate_radps")
+    track = np.stack([ticks[name][np.minimum(rows, last)] for name in names], -1)
+    over = rows > last
+    if over.any():
+        end = reader.ego(int(ticks["tick"][last]))
+        track[over, :3] = _onward(reader, end, np.asarray((rows[over] - last) * TICK_S, np.float64))
+        track[over, 4:] = 0.0
+    track[:, 2] = np.unwrap(track[:, 2])
+    track[:, 0] -= EGO.rear_to_centre_m * np.cos(track[:, 2])
+    track[:, 1] -= EGO.rear_to_centre_m * np.sin(track[:, 2])
+    return track
 
 
 def issued_plans(reader: EpisodeReader) -> dict[int, tuple[Float, bool, str]]:

@@ -120,17 +120,19 @@ def _drive(
     others: Array,
     out: Array,
 ) -> None:
-    """Roll every goal (G, 3: speed, offset, swerve length); others (N, 51, 5): along, left, half along, half left, speed.
+    """Roll every goal (G, 4: speed, offset, swerve length, brake).
 
-    Out (G, 8, 3): along, left, slope every 0.5 s.
+    Others (N, 51, 5) are along, left, half along, half left, speed.
+
+    A goal's fourth number is how hard it brakes for its own speed. Out (G, 8, 3): along, left, slope every 0.5 s.
     """
     every = STEPS // out.shape[1]
     for g in range(goals.shape[0]):
-        wanted, offset, length = goals[g, 0], goals[g, 1], goals[g, 2]
+        wanted, offset, length, brake = goals[g]
         s, v = along, speed
         for k in range(STEPS):
             accel = ACCEL_MPS2 * (1.0 - (v / max(wanted, 0.1)) ** 4)
-            accel = max(accel, -BRAKE_MPS2)
+            accel = max(accel, -brake)
             for a in range(others.shape[0]):
                 for f in range(k, min(k + LOOK_AHEAD_STEPS, FRAMES - 1) + 1):
                     where = others[a, f, 0]
@@ -160,6 +162,7 @@ def centerline_proposals(
     speed_limit_mps: float,
     speed_shares: tuple[float, ...] = SPEED_SHARES,
     offsets_m: tuple[float, ...] = OFFSETS_M,
+    stops_mps2: tuple[float, ...] = (),
 ) -> Array:
     """Plans along the route.
 
@@ -168,9 +171,10 @@ def centerline_proposals(
         speed_limit_mps: What the shares refer to.
         speed_shares: S target speeds.
         offsets_m: O offsets to the left of the centre line.
+        stops_mps2: B decelerations of further plans that brake to a stand.
 
     Returns:
-        (O * S, 8, 3) box centre, ego frame; offset after offset.
+        (O * (S + B), 8, 3) box centre, ego frame; offset after offset.
     """
     line = Line.of(scene.centerline_m)
     ego = scene.ego
@@ -178,11 +182,13 @@ def centerline_proposals(
     error = math.remainder(ego.yaw_rad - float(yaw), math.tau)
     slope = math.tan(min(max(error, -1.0), 1.0))
     speed = max(ego.speed_mps, 0.0)
+    paces = [(share * speed_limit_mps, BRAKE_MPS2) for share in speed_shares]
+    paces += [(0.0, brake) for brake in stops_mps2]
     goals = np.array(
         [
-            (share * speed_limit_mps, offset, _swerve_length(speed, offset - float(left)))
+            (wanted, offset, _swerve_length(speed, offset - float(left)), brake)
             for offset in offsets_m
-            for share in speed_shares
+            for wanted, brake in paces
         ]
     )
     out = np.empty((len(goals), PLAN_POINTS, 3))

@@ -97,7 +97,7 @@ def test_analysis_has_four_parts_with_sizes_and_times(reader: EpisodeReader) -> 
     assert risk == "collision car in 2.5 s"
     assert failure == "too fast 29.0 m"
     assert otherwise == "otherwise safe"
-    assert correction.startswith("brake 10.0 m/s")
+    assert correction == "brake 7.0 m/s from 0.0 s"  # 28.9 m in 4 s
     aside = KEEP + np.array([0.0, -3.0])
     assert "right 3.0 m" in negative_analysis(scene, aside, good, frozenset({CAR}))
     assert negative_analysis(scene, aside, good, frozenset({CAR})).startswith("leaves the road")
