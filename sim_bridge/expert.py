@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ..vocabulary import PLAN_POINTS, PLAN_STEP_S, ActorKind, EgoState, Float
+from ..vocabulary import PLAN_POINTS, PLAN_STEP_S, ActorKind, Command, EgoState, Float
 from .expert_pass import WAIT_GAP_M, Block, find_block, ways_round
 from .expert_predict import STEP_S, STEPS, Forecast, Memory, forecast
 from .expert_route import Array, LateralPath, RouteFrame, room_beside, smooth
@@ -37,6 +37,7 @@ DirectionMeta = Literal["keep lane", "turn left", "turn right", "change left", "
 Meta = tuple[SpeedMeta, DirectionMeta]
 
 KEEP_LANE = LateralPath()
+CHANGE_RAD = 0.04  # a lane change of the route swings by more than this
 COMMITTED_M = 0.5  # so far out of the lane, a pass is not given up
 
 
@@ -75,7 +76,7 @@ class ExpertDecision:
         meta: Meta-actions for 0-1 s and 1-4 s.
         critical_id: The actor that the plan reacts to; None for none.
         risk_s: Time to collision now, at constant velocities.
-        counterfactual_risk_s: Time to collision if the ego kept its speed and its lane.
+        counterfactual_risk_s: Time to collision if the ego kept its speed and its place in the lane.
     """
 
     waypoints_m: Float
@@ -168,13 +169,13 @@ class Expert:
         self._state.path, self._state.tick = path, moment.tick
         self._state.view = ExpertView(frame, route.room_m, agents, path)
         self._state.yielded = frozenset(agents.ids[n] for n in profile.yielding)
-        risk_s, risk_index = _keep_speed_risk(agents, s_m, ego.speed_mps)
+        risk_s, risk_index = _keep_speed_risk(agents, s_m, d_m, ego.speed_mps)
         critical = self._critical(agents, profile, block, path, risk_index)
         waypoints_m = self._waypoints(frame, path, profile, s_m, d_m, ego)
         return ExpertDecision(
             waypoints_m=waypoints_m,
             target_speed_mps=float(profile.v_mps[round(4.0 / STEP_S)]),
-            meta=_metas(frame, path, profile, ego.speed_mps),
+            meta=_metas(frame, path, profile, ego.speed_mps, moment.command),
             critical_id=critical,
             risk_s=moment.ttc_s,
             counterfactual_risk_s=risk_s,
@@ -334,9 +335,9 @@ class Expert:
         return local.astype(np.float32)
 
 
-def _keep_speed_risk(agents: Forecast, s_m: float, v_mps: float) -> tuple[float, int]:
-    """First contact if the ego kept its speed on the centre line: (seconds, agent index); (inf, -1) for none."""
-    inside = np.abs(agents.d_m) - agents.half_across_m < HALF_WIDTH_M
+def _keep_speed_risk(agents: Forecast, s_m: float, d_m: float, v_mps: float) -> tuple[float, int]:
+    """First contact if the ego kept its speed and its offset: (seconds, agent index); (inf, -1) for none."""
+    inside = np.abs(agents.d_m - d_m) - agents.half_across_m < HALF_WIDTH_M
     along = s_m + v_mps * STEP_S * np.arange(STEPS)
     touch = inside & (np.abs(agents.s_m - along) < agents.half_along_m + HALF_LENGTH_M)
     if not touch.any():
@@ -346,17 +347,14 @@ def _keep_speed_risk(agents: Forecast, s_m: float, v_mps: float) -> tuple[float,
     return float(first[index] * STEP_S), index
 
 
-def _metas(frame: RouteFrame, path: LateralPath, profile: SpeedProfile, v_mps: float) -> tuple[Meta, Meta]:
+def _metas(
+    frame: RouteFrame, path: LateralPath, profile: SpeedProfile, v_mps: float, command: Command
+) -> tuple[Meta, Meta]:
     one, four = round(1.0 / STEP_S), round(4.0 / STEP_S)
+    s_m, v = profile.s_m, profile.v_mps
     return (
-        (
-            _speed_meta(v_mps, profile.v_mps[one]),
-            _direction_meta(frame, path, profile.s_m[0], profile.s_m[one], 0.12),
-        ),
-        (
-            _speed_meta(profile.v_mps[one], profile.v_mps[four]),
-            _direction_meta(frame, path, profile.s_m[one], profile.s_m[four], 0.35),
-        ),
+        (_speed_meta(v_mps, v[one]), _direction_meta(frame, path, s_m[: one + 1], 0.12, command)),
+        (_speed_meta(v[one], v[four]), _direction_meta(frame, path, s_m[one : four + 1], 0.35, command)),
     )
 
 
@@ -369,12 +367,17 @@ def _speed_meta(before_mps: float, after_mps: float) -> SpeedMeta:
 
 
 def _direction_meta(
-    frame: RouteFrame, path: LateralPath, from_m: float, to_m: float, turn_rad: float
+    frame: RouteFrame, path: LateralPath, s_m: Array, turn_rad: float, command: Command
 ) -> DirectionMeta:
-    shift_m = float(path.at(to_m) - path.at(from_m))
+    shift_m = float(path.at(s_m[-1]) - path.at(s_m[0]))
     if abs(shift_m) > 0.4:
         return "change left" if shift_m > 0.0 else "change right"
-    turn = float(frame.yaw_at(to_m) - frame.yaw_at(from_m))
+    yaw_rad = frame.yaw_at(s_m)
+    if command in (Command.CHANGE_LEFT, Command.CHANGE_RIGHT):
+        if float(np.ptp(yaw_rad)) < CHANGE_RAD:
+            return "keep lane"
+        return "change left" if command is Command.CHANGE_LEFT else "change right"
+    turn = float(yaw_rad[-1] - yaw_rad[0])
     if abs(turn) > turn_rad:
         return "turn left" if turn > 0.0 else "turn right"
     return "keep lane"
