@@ -11,39 +11,54 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from ..scoring.conflicts import critical_agent
 from ..scoring.pdms import score_tracks, track_plans, track_ttc
-from ..scoring.proposals import centerline_proposals, with_reference
-from ..scoring.scene import Scene
+from ..scoring.proposals import among, centerline_proposals, with_reference
+from ..scoring.scene import STATIC, Scene
 from ..scoring.tracker import ACCEL, HEADING, RX, RY, SPEED, STEER, STEP_S, YAW_RATE
 from ..vocabulary import EgoState
+from .cot import keep_speed_plan
 from .pair_types import PairConfig
 from .samples import shifted
 
 Array = NDArray[np.float64]
+STANDING_MPS = 0.3
 
 
 def replan(scene: Scene, speed_limit_mps: float, config: PairConfig = PairConfig()) -> Array:
     """Algorithm 1's positive: the best re-plan from this state.
 
-    Those that pass the gates of a chosen plan come first; among equals the nearer to the centre line.
+    Those that pass the gates of a chosen plan come first. Among them progress counts against the farthest of them, so
+    that waiting behind what will not move loses to a way round it. Ways round are offered only for what stands.
 
     Args:
-        scene: With its EP reference.
+        scene: The state, and what was recorded after it.
         speed_limit_mps: What the target speeds are shares of.
         config: Speeds, offsets, their price, and the gates.
 
     Returns:
         (8, 3) the best proposal, ego frame: the plan, not its tracked motion, which would be tracked twice.
     """
-    offsets = (*config.offsets_m, *config.detours_m)
+    offsets = (*config.offsets_m, *(config.detours_m if _blocked(scene) else ()))
     plans = centerline_proposals(scene, speed_limit_mps, config.speed_shares, offsets, config.stops_mps2)
     tracks = track_plans(scene, plans)
     scores = score_tracks(scene, tracks)
     ttc_s = track_ttc(scene, tracks)
     safe = (scores.nc == 1.0) & (scores.dac == 1.0) & (ttc_s.min(axis=1) >= ttc_bound(ttc_s[0, 0], config))
     price = config.offset_price_per_m * np.repeat(np.abs(offsets), len(plans) // len(offsets))
-    best = int(np.argmax(scores.pdms - price + 10.0 * safe))
+    best = int(np.argmax(among(scores) - price + 10.0 * safe))
     return plans[best]
+
+
+def _blocked(scene: Scene) -> bool:
+    """Whether keeping the speed ends at something that stands all the time."""
+    index = critical_agent(scene, track_plans(scene, keep_speed_plan(scene)[None])[0])
+    if index is None:
+        return False
+    if scene.agent_kind[index] == STATIC:
+        return True
+    speed = np.hypot(scene.agents[index, :, 3], scene.agents[index, :, 4])
+    return bool(np.nanmax(speed) < STANDING_MPS)
 
 
 def ttc_bound(now_s: float, config: PairConfig) -> float:
