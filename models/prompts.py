@@ -18,6 +18,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from ..errors import PolicyError
 from ..vocabulary import PLAN_POINTS, Command, Float, PolicyInput
 
 SPEED_ACTIONS = ("maintain", "accelerate", "decelerate")
@@ -142,16 +143,22 @@ def prompt_text(
         negative_m: (8, 2) plan to show as bad, `negative` mode only.
         analysis: Why it is bad, `negative` mode only.
         verbose: Explain the numbers, for pretrained backbones; the tiny one learns the short form.
+
+    Raises:
+        PolicyError: The odometry is not finite.
     """
+    motion = (inputs.speed_mps, inputs.accel_mps2, inputs.yaw_rate_radps)
+    if not (np.isfinite(motion).all() and np.isfinite(inputs.history_m_rad).all()):
+        raise PolicyError("the odometry is not finite", fix="Check the simulator's ego state.")
     if (mode is PromptMode.NEGATIVE) != (negative_m is not None):
         raise ValueError("negative_m belongs to the negative mode, and only to it")
     poses = " ".join(
-        f"{_grid(x, 0.5)} {_grid(y, 0.2)} {_grid(math.degrees(yaw), 1.0)}"
+        f"{_grid(x, 0.5)} {_grid(y, 0.2, 12.0)} {_grid(math.degrees(yaw), 1.0, 90.0)}"
         for x, y, yaw in inputs.history_m_rad[:-1]
     )
     text = (
-        f"{mode.value} v {_grid(inputs.speed_mps, 0.5)} a {_grid(inputs.accel_mps2, 0.5)}"
-        f" w {_grid(inputs.yaw_rate_radps, 0.05)} p {poses} {inputs.command.value}"
+        f"{mode.value} v {_grid(inputs.speed_mps, 0.5)} a {_grid(inputs.accel_mps2, 0.5, 12.0)}"
+        f" w {_grid(inputs.yaw_rate_radps, 0.05, 1.5)} p {poses} {inputs.command.value}"
     )
     if negative_m is not None:
         points = " ".join(f"{_grid(x, 0.5)} {_grid(y, 0.2)}" for x, y in np.asarray(negative_m))
@@ -165,7 +172,6 @@ _COMMON = (
     "then the route command. "
 )
 _TOKENS_ASKED = "Answer with 8 action tokens, one per 0.5 s. "
-_RISKS = ("low", "medium", "high")
 _EXPLANATION = {
     PromptMode.PLAN: _COMMON + _TOKENS_ASKED,
     PromptMode.REASON: _COMMON
@@ -178,8 +184,10 @@ _EXPLANATION = {
 }
 
 
-def _grid(value: float, step: float) -> str:
-    return f"{round(float(value) / step) * step + 0.0:.2f}".rstrip("0").rstrip(".")
+def _grid(value: float, step: float, limit: float = 60.0) -> str:
+    """A number on a grid; held within +-limit, so that no state makes a prompt longer than its budget."""
+    held = min(max(float(value), -limit), limit)
+    return f"{round(held / step) * step + 0.0:.2f}".rstrip("0").rstrip(".")
 
 
 def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -198,28 +206,11 @@ def corpus(n: int = 1500, seed: int = 0) -> Iterator[str]:
     """Texts like those that the project writes, for training the tiny tokenizer."""
     rng = random.Random(seed)
     commands = list(Command)
-    objects = (
-        "walker",
-        "car",
-        "cyclist",
-        "truck",
-        "cone",
-        "barrier",
-        "van",
-        "parked car",
-        "lead car",
-        "none",
-    )
-    sides = (
-        "ahead",
-        "left",
-        "right",
-        "oncoming",
-        "crossing from the left",
-        "crossing from the right",
-        "merging",
-    )
     metas = list(itertools.product(SPEED_ACTIONS, DIRECTION_ACTIONS))
+
+    def half(high: float) -> str:
+        return f"{round(rng.uniform(0, high) * 2) / 2:.1f}"
+
     for index in range(n):
         speed = rng.uniform(0, 15)
         back = [speed * t for t in (1.5, 1.0, 0.5, 0.0)]
@@ -232,21 +223,30 @@ def corpus(n: int = 1500, seed: int = 0) -> Iterator[str]:
             yaw_rate_radps=rng.gauss(0, 0.2),
             command=rng.choice(commands),
         )
+        thing, side = rng.choice(_THINGS), rng.choice(_SIDES)
         if index % 4 == 3:
             ahead = np.array([(speed * 0.5 * k, bend * k) for k in range(1, 9)], np.float32)
-            analysis = (
-                f"{rng.choice(objects)} {rng.choice(sides)} {rng.randint(3, 40)} m: collision, brake earlier"
+            fault = rng.choice(
+                (f"collision {thing} in {half(4)} s", f"leaves the road in {half(4)} s", "too slow")
             )
+            pace = f"too {rng.choice(('fast', 'slow'))} {half(15)} m, {rng.choice(('left', 'right'))} {half(4)} m"
+            mend = f"{rng.choice(('brake', 'accelerate'))} {half(8)} m/s from {half(3)} s"
+            analysis = f"{fault}; {pace}; otherwise {rng.choice(('safe', 'less harm'))}; {mend}"
             yield prompt_text(inputs, PromptMode.NEGATIVE, negative_m=ahead, analysis=analysis)
         else:
             yield prompt_text(inputs, PromptMode.REASON if index % 2 else PromptMode.PLAN)
-        thing, side, gap = rng.choice(objects), rng.choice(sides), rng.randint(3, 40)
+        in_time = f"in {half(4)} s"
         yield write_reasoning(
             Reasoning(
-                scene=f"{rng.choice(('lane', 'junction', 'curve', 'highway'))}, {speed:.0f} m/s",
-                critical_object=f"{thing} {side} {gap} m" if thing != "none" else "none",
-                current_risk=f"{rng.choice(_RISKS)}, time to collision {rng.uniform(0, 6):.1f} s",
-                counterfactual_risk=f"keeping speed: {rng.choice(('no conflict', f'collision in {gap} m'))}",
+                scene=f"{rng.choice(('lane', 'junction', 'curve'))}, {speed:.0f} m/s",
+                critical_object=f"{thing} {side} {rng.randint(3, 40)} m" if thing != "none" else "none",
+                current_risk=rng.choice(("low", f"{rng.choice(_RISKS)}, time to collision {half(4)} s")),
+                counterfactual_risk=f"keeping speed: {rng.choice(('no conflict', 'collision ' + in_time))}",
                 meta_actions=(rng.choice(metas), rng.choice(metas)),
             )
         )
+
+
+_THINGS = ("walker", "car", "cyclist", "barrier", "something hidden", "none")
+_SIDES = ("ahead", "left", "right", "oncoming", "crossing from the left", "crossing from the right")
+_RISKS = ("medium", "high")

@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -137,7 +138,9 @@ class Registry:
             context: `training` or `evaluation`.
         """
         with _explained("log a dataset"):
-            data = mlflow.data.from_pandas(pd.DataFrame(list(rows)), source=source, name=name)
+            with warnings.catch_warnings():  # a path may be one of several kinds of source; either will do
+                warnings.simplefilter("ignore", UserWarning)
+                data = mlflow.data.from_pandas(pd.DataFrame(list(rows)), source=source, name=name)
             described = data.to_dict()
             entity = Dataset(**{key: described.get(key) for key in _DATASET_KEYS})
             tag = InputTag("mlflow.data.context", context)

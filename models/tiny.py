@@ -63,7 +63,7 @@ class TinyConfig:
     layers: int = 4
     heads: int = 4
     intermediate: int = 256
-    vocab: int = 640  # before the action tokens
+    vocab: int = 768  # before the action tokens
     head: HeadConfig = field(default_factory=HeadConfig)
 
 
