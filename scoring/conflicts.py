@@ -84,6 +84,7 @@ def off_road_s(scene: Scene, track: ArrayLike) -> float:
             state[RX],
             state[RY],
             corners,
+            False,
             area.points_m,
             area.starts,
             area.runs,

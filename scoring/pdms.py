@@ -22,7 +22,16 @@ from .filters import (
     savgol_matrix,
 )
 from .kinematics import VehicleParams
-from .pdms_kernels import FRAMES, agent_frames, collisions, ground, project, trailing_headings
+from .pdms_kernels import (
+    FRAMES,
+    TTC_AHEAD,
+    agent_frames,
+    collisions,
+    ground_along,
+    near_steps,
+    progress,
+    trailing_headings,
+)
 from .scene import Scene
 from .tracker import ACCEL, HEADING, RX, RY, SPEED, SPEED_FIT, STEP_S, STEPS, track
 from .ttc import ttc_along
@@ -90,55 +99,6 @@ def _comfort(states: Array, parabola: Array, yaw_rate: Array, yaw_accel: Array) 
 
 
 @njit(
-    "float64(float64[:, ::1], float64[::1], float64[:, ::1], int64[::1], int64[::1], int64[::1], float64[:, ::1],"
-    " float64[:, ::1], boolean[:, ::1])",
-    cache=True,
-)
-def _areas(
-    states: Array,
-    vehicle: Array,
-    points: Array,
-    starts: Ints,
-    runs: Ints,
-    kinds: Ints,
-    bounds: Array,
-    run_bounds: Array,
-    out: NDArray[np.bool_],
-) -> float:
-    """DAC of one track; `out` (41, 3) is what `ground` says of each step."""
-    to_centre, half_length, half_width = vehicle[1], 0.5 * vehicle[2], 0.5 * vehicle[3]
-    corners = np.empty((4, 2))
-    dac = 1.0
-    for t in range(states.shape[0]):
-        cos, sin = np.cos(states[t, HEADING]), np.sin(states[t, HEADING])
-        x, y = states[t, RX] + to_centre * cos, states[t, RY] + to_centre * sin
-        for c in range(4):
-            along = half_length if c < 2 else -half_length
-            left = half_width if c % 2 == 0 else -half_width
-            corners[c, 0] = x + along * cos - left * sin
-            corners[c, 1] = y + along * sin + left * cos
-        out[t, 0], out[t, 1], out[t, 2] = ground(
-            states[t, RX], states[t, RY], corners, points, starts, runs, kinds, bounds, run_bounds
-        )
-        if out[t, 0]:
-            dac = 0.0
-    return dac
-
-
-@njit("float64(float64[:, ::1], float64[::1], float64[:, ::1])", cache=True)
-def _progress(states: Array, vehicle: Array, line: Array) -> float:
-    """Way of the box centre along the centre line."""
-    if line.shape[0] < 2:
-        return 0.0
-    way = np.zeros(2)
-    for k in range(2):
-        s = states[0] if k == 0 else states[states.shape[0] - 1]
-        x, y = s[RX] + vehicle[1] * np.cos(s[HEADING]), s[RY] + vehicle[1] * np.sin(s[HEADING])
-        way[k] = project(x, y, line)
-    return max(way[1] - way[0], 0.0)
-
-
-@njit(
     "void(float64[:, :, ::1], float64[:, :, ::1], float64[:, ::1], int8[::1], float64[:, ::1], float64[:, ::1],"
     " int64[::1], int64[::1], int64[::1], float64[:, ::1], float64[:, ::1], float64[::1], float64[:, ::1],"
     " float64[:, ::1], float64[:, ::1], float64[:, ::1])",
@@ -164,14 +124,17 @@ def _metrics(
 ) -> None:
     """Fill out (P, 5) with nc, dac, ttc, comfort, progress."""
     areas = np.empty((tracks.shape[1], 3), np.bool_)
+    near = np.empty(tracks.shape[1], np.bool_)
+    length, width, to_centre = 0.5 * vehicle[2], 0.5 * vehicle[3], vehicle[1]
     for p in range(tracks.shape[0]):
         states = tracks[p]
-        out[p, 1] = _areas(states, vehicle, points, starts, runs, kinds, bounds, run_bounds, areas)
-        out[p, 0], out[p, 2] = collisions(
-            states, areas, frames, sizes, agent_kinds, 0.5 * vehicle[2], 0.5 * vehicle[3], vehicle[1]
+        near_steps(states, frames, sizes, to_centre + length + width, TTC_AHEAD[-1] * STEP_S, near)
+        out[p, 1] = ground_along(
+            states, vehicle, near, points, starts, runs, kinds, bounds, run_bounds, areas
         )
+        out[p, 0], out[p, 2] = collisions(states, areas, frames, sizes, agent_kinds, length, width, to_centre)
         out[p, 3] = _comfort(states, parabola, yaw_rate, yaw_accel)
-        out[p, 4] = _progress(states, vehicle, line)
+        out[p, 4] = progress(states, to_centre, line)
 
 
 @njit("void(float64[:, :, ::1], float64[::1], float64[::1], float64[:, ::1], float64[:, :, ::1])", cache=True)
@@ -275,14 +238,14 @@ def score_tracks(scene: Scene, tracks: ArrayLike) -> PdmsScores:
         _YAW_ACCEL,
         out,
     )
-    nc, dac, ttc, comfort, progress = np.ascontiguousarray(out.T)
+    nc, dac, ttc, comfort, progress_m = np.ascontiguousarray(out.T)
     multiplier = nc * dac
-    gained = progress * multiplier
+    gained = progress_m * multiplier
     most = np.maximum(gained, scene.reference_progress_m * scene.reference_multiplier)
     far = most > MIN_PROGRESS_M
     ep = np.where(far, gained / np.where(far, most, 1.0), multiplier > 0.0)
     pdms = multiplier * (5.0 * ep + 5.0 * ttc + 2.0 * comfort) / 12.0
-    return PdmsScores(nc, dac, ep, ttc, comfort, pdms, progress)
+    return PdmsScores(nc, dac, ep, ttc, comfort, pdms, progress_m)
 
 
 def score_plans(scene: Scene, plans: ArrayLike) -> PdmsScores:

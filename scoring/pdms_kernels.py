@@ -76,14 +76,15 @@ def inside(x: float, y: float, points: Array, start: int, end: int, run_bounds: 
 
 
 @njit(
-    "UniTuple(boolean, 3)(float64, float64, float64[:, ::1], float64[:, ::1], int64[::1], int64[::1], int64[::1],"
-    " float64[:, ::1], float64[:, ::1])",
+    "UniTuple(boolean, 3)(float64, float64, float64[:, ::1], boolean, float64[:, ::1], int64[::1], int64[::1],"
+    " int64[::1], float64[:, ::1], float64[:, ::1])",
     cache=True,
 )
 def ground(
     rear_x: float,
     rear_y: float,
     corners: Array,
+    lanes_too: bool,
     points: Array,
     starts: Ints,
     runs: Ints,
@@ -91,13 +92,15 @@ def ground(
     bounds: Array,
     run_bounds: Array,
 ) -> tuple[bool, bool, bool]:
-    """Off the drivable ground, in several lanes, rear axle in an intersection."""
+    """Off the drivable ground; with `lanes_too` also: in several lanes, rear axle in an intersection."""
     low_x, high_x = corners[:, 0].min(), corners[:, 0].max()
     low_y, high_y = corners[:, 1].min(), corners[:, 1].max()
     drivable, lanes = 0, 0
     single, crossing = False, False
     for g in range(kinds.shape[0]):
         if bounds[g, 0] > high_x or bounds[g, 2] < low_x or bounds[g, 1] > high_y or bounds[g, 3] < low_y:
+            continue
+        if kinds[g] == LANE and not lanes_too:
             continue
         start, end, run = starts[g], starts[g + 1], runs[g]
         held = 0
@@ -109,7 +112,7 @@ def ground(
             single = single or held == 15
         else:
             drivable |= held
-            if kinds[g] == INTERSECTION and not crossing:
+            if kinds[g] == INTERSECTION and lanes_too and not crossing:
                 crossing = inside(rear_x, rear_y, points, start, end, run_bounds, run)
     return drivable != 15, lanes > 1 and not single, crossing
 
@@ -130,6 +133,25 @@ def project(x: float, y: float, line: Array) -> float:
             best, at = away, length + along
         length += span
     return at
+
+
+@njit(
+    "void(float64[:, ::1], float64[:, :, ::1], float64[:, ::1], float64, float64, boolean[::1])", cache=True
+)
+def near_steps(
+    track: Array, frames: Array, sizes: Array, reach: float, look_ahead_s: float, out: NDArray[np.bool_]
+) -> None:
+    """Steps at which some agent is so near that the lanes matter; `reach` is the ego's from its rear axle."""
+    out[:] = False
+    for a in range(frames.shape[0]):
+        far = reach + 0.5 * math.hypot(sizes[a, 0], sizes[a, 1])
+        for t in range(track.shape[0]):
+            limit = far + abs(track[t, SPEED]) * look_ahead_s
+            for d in TTC_AHEAD:
+                dx, dy = frames[a, t + d, X] - track[t, RX], frames[a, t + d, Y] - track[t, RY]
+                if dx * dx + dy * dy <= limit * limit:
+                    out[t] = True
+                    break
 
 
 @njit(
@@ -230,6 +252,65 @@ def collisions(
                 else:
                     hit_ignored = True
     return nc, ttc
+
+
+@njit(
+    "float64(float64[:, ::1], float64[::1], boolean[::1], float64[:, ::1], int64[::1], int64[::1], int64[::1],"
+    " float64[:, ::1], float64[:, ::1], boolean[:, ::1])",
+    cache=True,
+)
+def ground_along(
+    states: Array,
+    vehicle: Array,
+    lanes_too: NDArray[np.bool_],
+    points: Array,
+    starts: Ints,
+    runs: Ints,
+    kinds: Ints,
+    bounds: Array,
+    run_bounds: Array,
+    out: NDArray[np.bool_],
+) -> float:
+    """DAC of one track; `out` (41, 3) is what `ground` says of each step."""
+    to_centre, half_length, half_width = vehicle[1], 0.5 * vehicle[2], 0.5 * vehicle[3]
+    corners = np.empty((4, 2))
+    dac = 1.0
+    for t in range(states.shape[0]):
+        cos, sin = math.cos(states[t, HEADING]), math.sin(states[t, HEADING])
+        x, y = states[t, RX] + to_centre * cos, states[t, RY] + to_centre * sin
+        for c in range(4):
+            along = half_length if c < 2 else -half_length
+            left = half_width if c % 2 == 0 else -half_width
+            corners[c, 0] = x + along * cos - left * sin
+            corners[c, 1] = y + along * sin + left * cos
+        out[t, 0], out[t, 1], out[t, 2] = ground(
+            states[t, RX],
+            states[t, RY],
+            corners,
+            lanes_too[t],
+            points,
+            starts,
+            runs,
+            kinds,
+            bounds,
+            run_bounds,
+        )
+        if out[t, 0]:
+            dac = 0.0
+    return dac
+
+
+@njit("float64(float64[:, ::1], float64, float64[:, ::1])", cache=True)
+def progress(states: Array, to_centre: float, line: Array) -> float:
+    """Way of the box centre along the centre line, at least 0."""
+    if line.shape[0] < 2:
+        return 0.0
+    way = np.zeros(2)
+    for k in range(2):
+        s = states[0] if k == 0 else states[states.shape[0] - 1]
+        x, y = s[RX] + to_centre * math.cos(s[HEADING]), s[RY] + to_centre * math.sin(s[HEADING])
+        way[k] = project(x, y, line)
+    return max(way[1] - way[0], 0.0)
 
 
 @njit("void(float64[:, ::1], float64, float64[:, ::1])", cache=True)
