@@ -74,6 +74,11 @@ class GateConfig(Section):
     longtail_cases: int = Field(64, ge=8, description="long-tail gate cases; `study` uses 120 to 480")
     nominal_cases: int = Field(24, ge=4, description="nominal gate cases")
     alpha: float = Field(0.05, gt=0, lt=0.5, description="one-sided error, spent over the rounds")
+    guards: Literal["point", "bound"] = Field(
+        "point",
+        description="what must lie within a margin: the point estimate (`laptop`: too few cases for a bound), or the "
+        "one-sided 95 % bound (`study`, proof.md 12)",
+    )
     margin_nominal_sr: float = Field(0.05, gt=0, lt=1, description="largest tolerated loss of nominal SR")
     margin_ability_sr: float = Field(
         0.10, gt=0, lt=1, description="largest tolerated loss on a pooled ability"

@@ -22,7 +22,12 @@ class Disturbance:
     """
 
     def __init__(
-        self, seed: int, *, pause_s: float = 1.8, burst_s: tuple[float, float] = (0.3, 0.9), steer: float = 0.16
+        self,
+        seed: int,
+        *,
+        pause_s: float = 1.8,
+        burst_s: tuple[float, float] = (0.3, 0.9),
+        steer: float = 0.16,
     ) -> None:
         self._random = np.random.default_rng(seed)
         self._pause_s = pause_s

@@ -10,7 +10,7 @@ from typing import Any
 from ..collect.fleet import BatchPlanner, Fleet
 from ..collect.jobs import EpisodeJob, EpisodeResult
 from ..errors import SimulatorError
-from ..sim_bridge.scenarios.cases import BRAKING_TYPES
+from ..sim_bridge.scenarios.cases import BRAKING_TYPES, NOMINAL_TYPES
 from ..vocabulary import Case
 
 # Rows beside the policy (proof.md 3 and 4): two without any policy, two that change what it does or sees.
@@ -52,6 +52,11 @@ class CaseResult:
     phantom_brakes: int
     standstill_s: float
     takeovers: int = 0
+
+    @property
+    def calm(self) -> bool:
+        """Whether nothing calls for hard braking: everyday driving and decoys. Only there a brake can be a phantom."""
+        return self.case.decoy or self.case.scenario in NOMINAL_TYPES
 
     @property
     def braking(self) -> bool:

@@ -1,29 +1,24 @@
 """The promotion gate: is the challenger proved better than the champion?
 
-Three outcomes. *promote*: the primary test is significant at this round's share of alpha and every guard shows
-non-inferiority within its fixed margin. *reject*: something is shown to be worse. *inconclusive*: the evidence does
+Three outcomes. *promote*: the primary test is significant at this round's share of alpha and every guard holds within
+its fixed margin. *reject*: something is shown to be worse. *inconclusive*: the evidence does
 not suffice either way; the data are kept, the weights are not deployed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from ..config import GateConfig
-from ..scoring.statistics import (
-    mcnemar_power,
-    mcnemar_test,
-    paired_bootstrap,
-    spent_alpha,
-)
+from ..scoring.statistics import Estimate, mcnemar_power, mcnemar_test, paired_bootstrap, spent_alpha
 from .closed_loop import CaseResult
 
 GateOutcome = Literal["promote", "reject", "inconclusive"]
-SMOOTHING_PER_KM = 0.5  # phantom brakes are rare: without it one event more than none is an infinite rise
+SMOOTHING_PER_KM = 2.0  # phantom brakes are rare: without it one event more than none is an infinite rise
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +30,7 @@ class Guard:
     lower: float  # one-sided 95 % bounds of the loss
     upper: float
     margin: float
-
-    @property
-    def holds(self) -> bool:
-        """Shown to be within the margin."""
-        return self.upper <= self.margin
+    holds: bool  # within the margin, by the point estimate or by its bound, as configured
 
     @property
     def broken(self) -> bool:
@@ -95,7 +86,9 @@ def decide(
     """
     old, new = _paired(champion, challenger)
     # A gate that gave up on the long tail drives no nominal cases: then nothing can be promoted anyway.
-    old_nominal, new_nominal = _paired(nominal_champion, nominal_challenger) if nominal_challenger else ([], [])
+    old_nominal, new_nominal = (
+        _paired(nominal_champion, nominal_challenger) if nominal_challenger else ([], [])
+    )
     gained = sum(b.success and not a.success for a, b in zip(old, new, strict=True))
     lost = sum(a.success and not b.success for a, b in zip(old, new, strict=True))
     alpha = spent_alpha(config.alpha, round_number, rounds)
@@ -184,51 +177,50 @@ def _guards(
     config: GateConfig,
     seed: int,
 ) -> tuple[Guard, ...]:
+    def guard(name: str, bound: Estimate, margin: float) -> Guard:
+        holds = (bound.upper if config.guards == "bound" else bound.mean) <= margin
+        return Guard(name, bound.mean, bound.lower, bound.upper, margin, holds)
+
     guards = []
     if new_nominal:
-        guards.append(_sr_guard("nominal SR", old_nominal, new_nominal, config.margin_nominal_sr, seed))
+        guards.append(guard("nominal SR", _lost_sr(old_nominal, new_nominal, seed), config.margin_nominal_sr))
     # Abilities pooled in two (Emergency_Brake | Overtaking and Merging): single ones have too few cases for a margin.
     for name, braking in (("braking types SR", True), ("steering types SR", False)):
-        chosen = [i for i, r in enumerate(old) if r.braking is braking]
+        chosen = [(a, b) for a, b in zip(old, new, strict=True) if a.braking is braking]
         if chosen:
-            guards.append(
-                _sr_guard(
-                    name, [old[i] for i in chosen], [new[i] for i in chosen], config.margin_ability_sr, seed
-                )
-            )
-    before, after = [*old, *old_nominal], [*new, *new_nominal]
-    guards.append(
-        _ratio_guard("standstill share", before, after, "standstill_s", config.margin_standstill, seed)
-    )
-    guards.append(
-        _ratio_guard("phantom brakes per km", before, after, "phantom_brakes", config.margin_phantom, seed)
-    )
+            before, after = zip(*chosen, strict=True)
+            guards.append(guard(name, _lost_sr(before, after, seed), config.margin_ability_sr))
+    before, after = (*old, *old_nominal), (*new, *new_nominal)
+    still = _risen(before, after, lambda r: (r.standstill_s, r.duration_s), 0.0, seed)
+    guards.append(guard("standstill share", still, config.margin_standstill))
+    calm = [(a, b) for a, b in zip(before, after, strict=True) if a.calm]
+    if calm:
+        before, after = zip(*calm, strict=True)
+        phantom = _risen(
+            before, after, lambda r: (r.phantom_brakes, r.driven_m / 1000), SMOOTHING_PER_KM, seed
+        )
+        guards.append(guard("phantom brakes per km", phantom, config.margin_phantom))
     return tuple(guards)
 
 
-def _sr_guard(
-    name: str, old: Sequence[CaseResult], new: Sequence[CaseResult], margin: float, seed: int
-) -> Guard:
+def _lost_sr(old: Sequence[CaseResult], new: Sequence[CaseResult], seed: int) -> Estimate:
     losses = np.array([float(a.success) - float(b.success) for a, b in zip(old, new, strict=True)])
-    bound = paired_bootstrap(losses, seed=seed, confidence=0.90)  # two-sided 90 % = one-sided 95 %
-    return Guard(name, bound.mean, bound.lower, bound.upper, margin)
+    return paired_bootstrap(losses, seed=seed, confidence=0.90)  # two-sided 90 % = one-sided 95 %
 
 
-def _ratio_guard(
-    name: str, old: Sequence[CaseResult], new: Sequence[CaseResult], field: str, margin: float, seed: int
-) -> Guard:
-    """Standstill: rise of the share of time. Phantom brakes: relative rise of the rate per km."""
-    per_km = field == "phantom_brakes"
-    tops = np.array([[getattr(r, field) for r in side] for side in (old, new)], float)
-    below = np.array(
-        [[r.driven_m / 1000 if per_km else r.duration_s for r in side] for side in (old, new)], float
-    )
+def _risen(
+    old: Sequence[CaseResult],
+    new: Sequence[CaseResult],
+    parts: Callable[[CaseResult], tuple[float, float]],
+    smoothing: float,
+    seed: int,
+) -> Estimate:
+    """Rise of a ratio of sums with one-sided 95 % bounds, cases resampled; relative when `smoothing` is given."""
+    top, below = np.array([[parts(r) for r in side] for side in (old, new)], float).transpose(2, 0, 1)
     random = np.random.default_rng(seed)
     picks = np.vstack([np.arange(len(old)), random.integers(0, len(old), (2000, len(old)))])
-    rates = tops[:, picks].sum(axis=2) / np.maximum(below[:, picks].sum(axis=2), 1e-9)
+    rates = top[:, picks].sum(axis=2) / np.maximum(below[:, picks].sum(axis=2), 1e-9)
     rise = rates[1] - rates[0]
-    if per_km:
-        rise = rise / (rates[0] + SMOOTHING_PER_KM)
-    return Guard(
-        name, float(rise[0]), float(np.quantile(rise[1:], 0.05)), float(np.quantile(rise[1:], 0.95)), margin
-    )
+    if smoothing:
+        rise = rise / (rates[0] + smoothing)
+    return Estimate(float(rise[0]), float(np.quantile(rise[1:], 0.05)), float(np.quantile(rise[1:], 0.95)))

@@ -96,7 +96,8 @@ def write_summary(store: Store, run_id: str, home: Path, gate: GateConfig, sitti
         seconds=seconds,
         sitting_s=sitting_s,
         power_note=f"{gate.longtail_cases} long-tail and {gate.nominal_cases} nominal cases, alpha {alphas} a round; power "
-        f"{power:.2f} for a gain of 15 points (25 % gained, 10 % lost)",
+        f"{power:.2f} for a gain of 15 points (25 % gained, 10 % lost); guards judged by their "
+        f"{'point estimates' if gate.guards == 'point' else 'one-sided 95 % bounds'}",
         picture=picture,
         page=html,
     )

@@ -24,7 +24,7 @@ class SuiteSummary:
         ds: Mean driving score, 0 to 100, with its bootstrap 95 % interval.
         rc: Mean route completion, 0 to 100.
         collisions_per_km: All collisions.
-        phantom_per_km: Phantom brakes.
+        phantom_per_km: Phantom brakes on decoys and nominal cases; elsewhere hard braking has its cause.
         standstill_share: Time stood still over time driven.
         driven_km: Exposure.
     """
@@ -47,6 +47,8 @@ def summarise(results: Sequence[CaseResult], seed: int = 0) -> SuiteSummary:
     ds = bootstrap_mean(np.array([r.ds for r in results]), seed=seed)
     driven_km = sum(r.driven_m for r in results) / 1000
     per_km = 1.0 / driven_km if driven_km > 0.001 else 0.0
+    calm = [r for r in results if r.calm]
+    calm_km = sum(r.driven_m for r in calm) / 1000
     return SuiteSummary(
         cases=len(results),
         sr=wins / len(results),
@@ -55,7 +57,7 @@ def summarise(results: Sequence[CaseResult], seed: int = 0) -> SuiteSummary:
         ds_interval=(ds.lower, ds.upper),
         rc=float(np.mean([r.rc for r in results])),
         collisions_per_km=per_km * sum(kind in COLLISIONS for r in results for kind in r.infractions),
-        phantom_per_km=per_km * sum(r.phantom_brakes for r in results),
+        phantom_per_km=sum(r.phantom_brakes for r in calm) / calm_km if calm_km > 0.001 else 0.0,
         standstill_share=sum(r.standstill_s for r in results) / max(sum(r.duration_s for r in results), 1e-9),
         driven_km=driven_km,
     )

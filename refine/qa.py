@@ -55,10 +55,16 @@ def load_qa(path: Path) -> list[QaItem]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", fix="give an existing file to --qa") from error
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}", fix="give an existing file to --qa"
+        ) from error
     try:
         stripped = text.lstrip()
-        raw = json.loads(text) if stripped.startswith("[") else [json.loads(x) for x in text.splitlines() if x.strip()]
+        raw = (
+            json.loads(text)
+            if stripped.startswith("[")
+            else [json.loads(x) for x in text.splitlines() if x.strip()]
+        )
     except ValueError as error:
         raise UsageError(f"{path} is neither JSON nor JSON lines: {error}", fix="mend the file") from error
     if not raw:
@@ -77,7 +83,11 @@ def _item(path: Path, number: int, entry: Any) -> QaItem:
         raise wrong("has no list `conversations`")
     turns = []
     for turn in entry["conversations"]:
-        if not isinstance(turn, dict) or turn.get("from") not in ROLES or not isinstance(turn.get("value"), str):
+        if (
+            not isinstance(turn, dict)
+            or turn.get("from") not in ROLES
+            or not isinstance(turn.get("value"), str)
+        ):
             raise wrong(f"a turn needs `from` ({', '.join(ROLES)}) and a text `value`")
         turns.append((ROLES[turn["from"]], turn["value"].replace("<image>", "").strip()))
     if len(turns) < 2 or turns[0][0] != "user" or turns[-1][0] != "assistant":

@@ -97,7 +97,10 @@ def status(home: Path) -> dict[str, Any]:
             "round": number,
             "steps": [step["name"] for step in steps],
             "stages": [
-                {key: report[key] for key in ("stage", "steps", "seconds", "skipped_reason", "stopped_reason")}
+                {
+                    key: report[key]
+                    for key in ("stage", "steps", "seconds", "skipped_reason", "stopped_reason")
+                }
                 for step in steps
                 for report in step["payload"].get("stages", ())
             ],

@@ -1,5 +1,7 @@
 """The gate on made-up results whose answer is known beforehand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -79,8 +81,9 @@ def test_a_gain_bought_with_standing_still_is_not_promoted() -> None:
 
 
 def test_phantom_brakes_are_a_guard() -> None:
+    braking = results([i < 23 for i in range(24)], types=("LaneFollowing",), phantom=1)
     new = results([i < 44 for i in range(64)], phantom=1)
-    decision = judge(results([i < 20 for i in range(64)]), new, nominal(23), nominal(23))
+    decision = judge(results([i < 20 for i in range(64)]), new, nominal(23), braking)
     assert decision.outcome == "reject"
     assert "phantom" in decision.reason
 
@@ -88,6 +91,22 @@ def test_phantom_brakes_are_a_guard() -> None:
 def test_without_nominal_cases_nothing_is_promoted() -> None:
     new = results([i < 44 for i in range(64)])
     assert judge(results([i < 20 for i in range(64)]), new, nominal(24), []).outcome == "inconclusive"
+
+
+def test_braking_for_a_conflict_is_no_phantom() -> None:
+    new = results([i < 44 for i in range(64)], phantom=1)
+    assert judge(results([i < 20 for i in range(64)]), new, nominal(23), nominal(23)).outcome == "promote"
+
+
+def test_a_bound_is_stricter_than_a_point() -> None:
+    old, new = results([i < 20 for i in range(64)]), results([i < 44 for i in range(64)])
+    swapped = nominal(23)[::-1]
+    swapped = [replace(r, case=case) for r, case in zip(swapped, [n.case for n in nominal(23)], strict=True)]
+    by_point = decide(old, new, nominal(23), swapped, CONFIG, round_number=1, rounds=5, seed=0)
+    strict = CONFIG.model_copy(update={"guards": "bound"})
+    by_bound = decide(old, new, nominal(23), swapped, strict, round_number=1, rounds=5, seed=0)
+    assert (by_point.outcome, by_bound.outcome) == ("promote", "inconclusive")
+    assert "nominal SR" in by_bound.reason
 
 
 def test_the_two_sides_must_be_the_same_cases() -> None:

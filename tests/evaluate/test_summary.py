@@ -46,7 +46,7 @@ def test_rates() -> None:
     assert (figures.cases, figures.sr, figures.ds, figures.rc) == (4, 0.5, 57.5, 62.5)
     assert figures.driven_km == pytest.approx(0.25)
     assert figures.collisions_per_km == pytest.approx(4.0)
-    assert figures.phantom_per_km == pytest.approx(12.0)
+    assert figures.phantom_per_km == pytest.approx(20.0)  # 2 on the decoy's 0.1 km
     assert figures.standstill_share == pytest.approx(20 / 40)
     assert figures.sr_interval[0] < 0.5 < figures.sr_interval[1]
 
