@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import get_cosine_schedule_with_warmup
 
 from ..errors import RefineError
 from ..models.policy import Policy
@@ -224,7 +225,7 @@ def run_anchor(
     batch = config.per_device_train_batch_size
     steps = config.epochs * math.ceil(len(scenes.pairs) / batch)
     guard = FiniteGuard(head, steps, progress)
-    optimiser = torch.optim.AdamW(head.parameters(), lr=config.learning_rate, weight_decay=0.0)
+    optimiser, schedule = _optimiser(head, config.learning_rate, steps)
     feedback = _Feedback(torch.full((len(scenes.pairs),), -1, dtype=torch.long), None)
     step = 0
     for epoch in range(config.epochs):
@@ -238,6 +239,7 @@ def run_anchor(
             loss.backward()
             torch.nn.utils.clip_grad_norm_(head.parameters(), config.max_grad_norm)
             optimiser.step()
+            schedule.step()
             step += 1
             guard.see(loss)
             if not guard.check(step):
@@ -261,6 +263,12 @@ def run_anchor(
         },
         stopped_reason=guard.stopped,
     )
+
+
+def _optimiser(head: nn.Module, rate: float, steps: int) -> tuple[torch.optim.Optimizer, Any]:
+    """AdamW with a short warm-up and a fall to zero: at a steady rate it would shake a head that is fitted already."""
+    optimiser = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=0.0)
+    return optimiser, get_cosine_schedule_with_warmup(optimiser, max(1, steps // 10), steps)
 
 
 class _Kept:
@@ -352,7 +360,7 @@ def refit_head(
     head, batch = policy.model.action_head, config.per_device_train_batch_size
     steps = config.epochs * math.ceil(len(samples) / batch)
     guard = FiniteGuard(head, steps, progress)
-    optimiser = torch.optim.AdamW(head.parameters(), lr=config.learning_rate, weight_decay=0.0)
+    optimiser, schedule = _optimiser(head, config.learning_rate, steps)
     before, step = kept.ade_m(head), 0
     for _ in range(config.epochs):
         for part in torch.from_numpy(rng.permutation(len(samples))).split(batch):
@@ -363,6 +371,7 @@ def refit_head(
             loss.backward()
             torch.nn.utils.clip_grad_norm_(head.parameters(), config.max_grad_norm)
             optimiser.step()
+            schedule.step()
             step += 1
             guard.see(loss)
             if not guard.check(step):

@@ -12,6 +12,7 @@ from torch import Tensor
 from trl import DPOConfig as TrlConfig
 from trl import DPOTrainer
 
+from ..models.backbone import settle
 from ..models.policy import Policy
 from ..vocabulary import DrivingSample, PreferencePair
 from .config import DpoConfig, LoraSettings
@@ -69,6 +70,7 @@ def run_dpo(
     """
     started = time.monotonic()
     refuse_frozen_decoder(policy, "dpo", head=config.head_weight > 0, text=True)
+    settle(policy.model)  # the reference and the policy must be one function at the start
     rows = dpo_rows(policy, pairs, replay, config, seed)
     peft_config = adapter(policy, lora or LoraSettings())
     with without_notices():

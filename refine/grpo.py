@@ -20,6 +20,7 @@ from trl import GRPOConfig as TrlConfig
 from trl import GRPOTrainer
 
 from ..errors import RefineError
+from ..models.backbone import settle
 from ..models.policy import Policy
 from ..vocabulary import DrivingSample, PreferencePair
 from .config import GrpoConfig, LoraSettings
@@ -89,6 +90,7 @@ def run_grpo(
             f"num_generations {config.num_generations}",
             fix="let it count whole groups, anchors included",
         )
+    settle(policy.model)  # plans are sampled in evaluation and learnt in training: one function
     rows = grpo_rows(policy, pairs, replay, config, seed)
     groups = Groups(policy, rows, config)
     with without_notices():

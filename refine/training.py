@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import PrinterCallback, TrainerCallback
 
 from ..errors import RefineError
-from ..models.backbone import lora_config
+from ..models.backbone import lora_config, settle
 from ..models.policy import Policy
 from ..models.vla import head_loss, restore_forward
 from .config import LoraSettings, TrainerConfig
@@ -109,8 +109,9 @@ class FiniteGuard(TrainerCallback):
     """
 
     def __init__(self, model: nn.Module, steps: int, progress: Progress) -> None:
-        self._parameters: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
-        self._saved = [p.detach().clone() for p in self._parameters]
+        # Buffers too: a fresh tower gathers its statistics in them.
+        self._state: list[Tensor] = [*(p for p in model.parameters() if p.requires_grad), *model.buffers()]
+        self._saved = [value.detach().clone() for value in self._state]
         self._steps, self._progress = steps, progress
         self._seen: list[float] = []
         self.losses: list[float] = []
@@ -130,12 +131,12 @@ class FiniteGuard(TrainerCallback):
         with torch.no_grad():
             if not math.isfinite(loss):
                 self.stopped = f"the loss of step {step} was not finite"
-            elif not all(bool(torch.isfinite(p.sum())) for p in self._parameters):
+            elif not all(bool(torch.isfinite(value.sum())) for value in self._state):
                 self.stopped = f"a weight was not finite after step {step}"
             if self.stopped:
-                torch._foreach_copy_(self._parameters, self._saved)
+                _copy(self._saved, self._state)
                 return False
-            torch._foreach_copy_(self._saved, [p.detach() for p in self._parameters])
+            _copy(self._state, self._saved)
         self.losses.append(loss)
         self._progress(step, self._steps, loss)
         return True
@@ -149,6 +150,11 @@ class FiniteGuard(TrainerCallback):
         """Mean loss over the last quarter of the kept steps, NaN if there are none."""
         tail = self.losses[-max(1, len(self.losses) // 4) :]
         return math.fsum(tail) / len(tail) if tail else math.nan
+
+
+def _copy(source: list[Tensor], target: list[Tensor]) -> None:
+    for old, new in zip(target, source, strict=True):
+        old.copy_(new)
 
 
 class HeadLossMixin:
@@ -221,6 +227,7 @@ def run_trainer(
         if hasattr(model, "merge_and_unload"):
             policy.model = model.merge_and_unload()
         restore_forward(policy.model)
+        settle(policy.model)  # what follows the first lesson must be the same in training and in driving
         policy.model._captured = None
         policy.model.requires_grad_(True)
         policy.model.zero_grad(set_to_none=True)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from takeover.models.backbone import settle
 from takeover.models.policy import Policy, PolicyConfig
 from takeover.models.tiny import TinyConfig
 from takeover.scoring.scene import Scene, kind_codes
@@ -31,8 +32,11 @@ STEPS = np.arange(1, 9, dtype=np.float32) * 0.5
 WEIGHTS = "weights differ"
 
 
-def make_policy(seed: int = 0, decoder: str = "mlp") -> Policy:
-    return Policy.tiny(seed, PolicyConfig(decoder=decoder, width_px=96, height_px=64), SMALL)
+def make_policy(seed: int = 0, decoder: str = "mlp", fresh: bool = False) -> Policy:
+    policy = Policy.tiny(seed, PolicyConfig(decoder=decoder, width_px=96, height_px=64), SMALL)
+    if not fresh:
+        settle(policy.model)
+    return policy
 
 
 def make_input(side: int, speed_mps: float, rng: np.random.Generator) -> PolicyInput:

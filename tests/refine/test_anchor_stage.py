@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ import torch
 from takeover.errors import RefineError, RoleError
 from takeover.models.policy import Policy
 from takeover.refine.anchor_stage import refit_head, run_anchor
-from takeover.refine.config import AnchorConfig, RefitConfig
+from takeover.refine.config import AnchorConfig, RefitConfig, SftConfig
 from takeover.refine.features import FeatureCache, fingerprint
 from takeover.refine.feedback import analyse
+from takeover.refine.sft import run_sft
 from takeover.vocabulary import Role
 
 from .conftest import blocked_road, make_pairs, make_policy, make_samples, same, swerve, weights
@@ -42,7 +44,10 @@ def test_features_are_those_the_head_drives_with_and_are_computed_once(policy: P
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])
-def test_anchor_stage_raises_reward_and_keeps_the_backbone(policy: Policy, weight: float) -> None:
+def test_anchor_stage_raises_reward_and_keeps_the_backbone(weight: float, tmp_path: Path) -> None:
+    policy = make_policy(fresh=True)
+    lesson = SftConfig(max_steps=10, per_device_train_batch_size=16, learning_rate=3e-3, reason_share=0.0)
+    run_sft(policy, make_samples(16, 3), lesson, 0, out_dir=tmp_path)
     pairs, replay = make_pairs(16), make_samples(16, 5, negative=False)
     backbone, steps = fingerprint(policy), []
     config = CONFIG.model_copy(update={"epochs": 30, "replay_weight": weight})

@@ -66,6 +66,19 @@ def test_nothing_of_the_trainer_stays_on_the_model(policy: Policy, tmp_path: Pat
     assert float(logits.abs().max()) == 0.0
 
 
+def test_a_bootstrap_ends_the_use_of_batch_statistics(tmp_path: Path) -> None:
+    policy, twin = make_policy(fresh=True), make_policy(fresh=True)
+    for each in (policy, twin):
+        run_sft(each, make_samples(8), SFT, 1, out_dir=tmp_path)
+    assert same(weights(policy), weights(twin))
+    batch = policy.encode([s.input for s in make_samples(4)])
+    plans = [policy.head_plans(batch)]
+    policy.model.train()
+    plans.append(policy.head_plans(batch))
+    policy.model.eval()
+    assert torch.equal(*plans)
+
+
 def test_sft_learns_its_task(policy: Policy, tmp_path: Path) -> None:
     def error() -> float:
         held = make_samples(16, 99)
@@ -128,8 +141,8 @@ def test_a_stage_that_cannot_change_the_driving_decoder_is_refused(policy: Polic
         )
 
 
-def test_lost_numbers_restore_the_last_finite_weights(policy: Policy, tmp_path: Path) -> None:
-    reference, seen = make_policy(), []
+def test_lost_numbers_restore_the_last_finite_weights(tmp_path: Path) -> None:
+    policy, reference, seen = make_policy(fresh=True), make_policy(fresh=True), []
 
     def spoil(step: int, steps: int, loss: float) -> None:
         seen.append(step)
