@@ -20,6 +20,7 @@ from .wire_stream import SIZE
 LOG = logging.getLogger("takeover.embedded")
 
 RECEIVE_BYTES = 1 << 16
+QUIET_S = 0.1  # after loading: the client then reopens its world stream, and aborts if data arrive meanwhile
 MAX_WARNINGS = 200  # per client
 MAX_QUEUED_BYTES = 128 << 20  # a subscriber that far behind loses frames
 LINGER_S = 10.0  # how long a client has to close a stream whose sensor is gone
@@ -330,6 +331,7 @@ class Service:
                 next_tick = time.monotonic()
                 continue
             now = time.monotonic()
+            next_tick = max(next_tick, self.simulation.loaded_at + QUIET_S)
             if now < next_tick:
                 self._poll(next_tick - now)
                 continue

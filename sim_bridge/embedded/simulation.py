@@ -46,6 +46,7 @@ class Simulation:
         self.settings: list[Any] = list(_DEFAULT_SETTINGS)
         self._last_tick = time.monotonic()
         self._step_s = 0.0
+        self.loaded_at = 0.0
         self._start(load_town(map_name), episode_id=1, frame=0, time_s=0.0)
 
     def _start(self, town: Town, episode_id: int, frame: int, time_s: float) -> None:
@@ -97,13 +98,13 @@ class Simulation:
         self._generated = town
 
     def load(self, town: Town, reset_settings: bool) -> None:
-        """Starts a new episode and shows it to every client."""
+        """Starts a new episode; its first snapshot goes out when a client subscribes, or with the first tick."""
         if reset_settings:
             self.settings = list(_DEFAULT_SETTINGS)
         old = self.world
         self._start(town, old.episode_id + 1, old.frame, old.time_s)
         self.prepare_cameras()
-        self.tick()
+        self.loaded_at = time.monotonic()
 
     def tick(self) -> int:
         """Advances the world and sends snapshot, then sensor data.

@@ -134,24 +134,25 @@ def test_nonsense_on_the_ports_is_survived(server):
 
 def test_the_traffic_manager_drives():
     body = (
-        "import math\n"
+        "import json, socket\n"
+        "free = socket.create_server(('127.0.0.1', 0)); port = free.getsockname()[1]; free.close()\n"
         "settings = world.get_settings(); settings.synchronous_mode = True; settings.fixed_delta_seconds = 0.05\n"
         "world.apply_settings(settings)\n"
         "bp = world.get_blueprint_library(); places = world.get_map().get_spawn_points()\n"
-        "tm = client.get_trafficmanager(); tm.set_synchronous_mode(True); tm.set_random_device_seed(1)\n"
+        "tm = client.get_trafficmanager(port); tm.set_synchronous_mode(True); tm.set_random_device_seed(1)\n"
         "cars = [world.spawn_actor(bp.find('vehicle.tesla.model3'), places[i]) for i in (0, 40)]\n"
         "world.tick()\n"
         "for car in cars: car.set_autopilot(True, tm.get_port())\n"
         "start = [car.get_location() for car in cars]\n"
         "for _ in range(300): world.tick()\n"
         "way = world.get_map()\n"
-        "print([round(a.distance(c.get_location())) for a, c in zip(start, cars)],"
-        " [way.get_waypoint(c.get_location(), project_to_road=False) is not None for c in cars])\n"
+        "on_road = [way.get_waypoint(c.get_location(), project_to_road=False) is not None for c in cars]\n"
+        "print(json.dumps([[a.distance(c.get_location()) for a, c in zip(start, cars)], on_road]))\n"
         "sys.stdout.flush(); os._exit(0)\n"
     )
     with EmbeddedServer.start() as server:
         out = script(server, body).communicate(timeout=60)[0]
-    moved, on_road = eval(out.replace("] [", "], ["))
+    moved, on_road = json.loads(out)
     assert min(moved) > 20
     assert all(on_road)
 

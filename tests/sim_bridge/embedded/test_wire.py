@@ -49,9 +49,7 @@ def test_calls_of_the_client():
 def test_calls_cut_anywhere(cuts):
     data, reader = VERSION_CALL + EPISODE_CALL, RequestReader()
     edges = [0, *sorted(cuts), len(data)]
-    found = [
-        request.number for a, b in itertools.pairwise(edges) for request in reader.feed(data[a:b])
-    ]
+    found = [request.number for a, b in itertools.pairwise(edges) for request in reader.feed(data[a:b])]
     assert found == [1, 3]
 
 
