@@ -15,6 +15,10 @@ from ..vocabulary import PLAN_POINTS, PLAN_STEP_S, Plan, PolicyInput
 from .jobs import EpisodeJob
 
 
+VISIBLE_PX = 8
+REMEMBERED_TICKS = 40  # 2 s
+
+
 class Planner(Protocol):
     """Makes a plan when a frame arrives."""
 
@@ -57,15 +61,23 @@ class RemotePolicy:
 
 
 class ExpertPlanner:
-    """The privileged expert: generation 0's teacher."""
+    """The expert, generation 0's teacher. It knows states exactly, but only of actors that the pictures have shown.
+
+    What it does for the sake of something invisible could not be learnt from pictures, only guessed.
+    """
 
     def __init__(self, drive: Drive, expert: Expert) -> None:
         self._drive = drive
         self._expert = expert
+        self._seen: dict[int, int] = {}  # actor id -> tick of the last frame that showed it
 
     def plan(self, view: PolicyInput, moment: Moment, *, shadow: bool) -> Plan:
         """The expert's waypoints."""
-        decision = self._expert.plan(self._drive, moment, None)
+        if moment.frame is not None:
+            pixels = moment.frame.visible_px
+            self._seen |= {actor: moment.tick for actor, count in pixels.items() if count >= VISIBLE_PX}
+        seen = frozenset(a for a, tick in self._seen.items() if moment.tick - tick <= REMEMBERED_TICKS)
+        decision = self._expert.plan(self._drive, moment, seen)
         return Plan(decision.waypoints_m, moment.tick, "expert", shadow)
 
 

@@ -33,6 +33,7 @@ from .prompts import corpus
 from .vla import ActionHead, DrivingMixin, HeadConfig
 
 STRIDE_PX = 32
+PATCH_PX = 4
 BRANCH_GAIN = 0.1  # of the weights that end a residual branch of the language model
 PAD, END, USER, ASSISTANT, SYSTEM, IMAGE = (
     "<|pad|>",
@@ -58,7 +59,7 @@ class TinyConfig:
 
     width_px: int = 192
     height_px: int = 96
-    channels: tuple[int, ...] = (16, 32, 64, 96, 128)  # one stage per halving: total stride 32
+    channels: tuple[int, ...] = (32, 64, 96, 128)  # patches of 4 pixels, then one stage per halving: total stride 32
     hidden: int = 128
     layers: int = 4
     heads: int = 4
@@ -120,11 +121,18 @@ class ConvTower(PreTrainedModel):
     def __init__(self, config: ConvTowerConfig) -> None:
         super().__init__(config)
         assert config.channels is not None
-        widths = [3, *config.channels]
-        self.stages = nn.Sequential(
-            *(_Stage(a, b, residual=2 <= i <= 3) for i, (a, b) in enumerate(itertools.pairwise(widths)))
+        first, last = config.channels[0], config.channels[-1]
+        # Folding 4 x 4 pixels into channels halves a training step: full-size feature maps cost memory, not sums.
+        self.patches = nn.Sequential(
+            nn.PixelUnshuffle(PATCH_PX),
+            nn.Conv2d(3 * PATCH_PX**2, first, 3, padding=1),
+            nn.BatchNorm2d(first),
+            nn.ReLU(),
         )
-        self.out = nn.Linear(widths[-1], config.hidden_size)
+        self.stages = nn.Sequential(
+            *(_Stage(a, b, residual=i < 2) for i, (a, b) in enumerate(itertools.pairwise(config.channels)))
+        )
+        self.out = nn.Linear(last, config.hidden_size)
         tokens = (config.image_height // STRIDE_PX) * (config.image_width // STRIDE_PX)
         self.position = nn.Parameter(torch.zeros(1, tokens, config.hidden_size))
         self.settled = False
@@ -146,7 +154,7 @@ class ConvTower(PreTrainedModel):
 
     def forward(self, pixel_values: Tensor, **_: Any) -> BaseModelOutputWithPooling:
         """Run the tower; `hidden_states` holds one layer, as LLaVA's feature selection asks."""
-        x = self.stages(pixel_values.contiguous(memory_format=torch.channels_last))
+        x = self.stages(self.patches(pixel_values.contiguous(memory_format=torch.channels_last)))
         tokens = self.out(x.flatten(2).transpose(1, 2)) + self.position
         return BaseModelOutputWithPooling(last_hidden_state=tokens, hidden_states=(tokens,))
 

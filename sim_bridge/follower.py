@@ -21,6 +21,7 @@ INTEGRAL_PER_S2 = 0.4
 INTEGRAL_MPS2 = 0.8
 STOP_MPS2 = 3.0  # safe stop on a plan that is too old
 HOLD_BRAKE = 0.35
+CHANGE_PRICE = 0.05  # m2 per (m/s2)2: what a change of acceleration from one half second to the next may cost in fit
 
 
 class PlanFollower:
@@ -47,13 +48,11 @@ class PlanFollower:
         steer = self._steer(path_m, along_m, done_m, x_m, y_m, yaw_rad, ego.speed_mps)
         if age_s > MAX_PLAN_AGE_S or along_m[-1] < STAND_PLAN_M:
             return self._pedals(-STOP_MPS2, 0.0, ego.speed_mps, steer)
+        accels_mps2 = _smooth_accels(along_m, plan_pose.speed_mps)
+        speeds_mps = np.concatenate(([plan_pose.speed_mps], plan_pose.speed_mps + np.cumsum(accels_mps2) * PLAN_STEP_S))
         ahead_s = age_s + PREVIEW_S
-        wanted_mps = (_at(ahead_s + 0.25, times_s, along_m) - _at(ahead_s - 0.25, times_s, along_m)) / 0.5
-        feed_mps2 = (
-            _at(ahead_s + 0.5, times_s, along_m)
-            - 2.0 * _at(ahead_s, times_s, along_m)
-            + _at(ahead_s - 0.5, times_s, along_m)
-        ) / 0.25
+        wanted_mps = max(float(np.interp(ahead_s, times_s, speeds_mps)), 0.0)
+        feed_mps2 = float(np.interp(ahead_s, times_s[:-1] + PLAN_STEP_S / 2, accels_mps2))
         behind_m = _at(age_s, times_s, along_m) - done_m
         aim_mps = wanted_mps + min(max(CATCH_UP_PER_S * behind_m, -CATCH_UP_MPS), CATCH_UP_MPS)
         if wanted_mps < STAND_MPS:
@@ -108,6 +107,28 @@ def _path(plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     along_m = np.zeros(PLAN_POINTS + 1)
     along_m[1:] = np.cumsum(np.hypot(steps[:, 0], steps[:, 1]))
     return np.arange(PLAN_POINTS + 1) * PLAN_STEP_S, path_m, along_m
+
+
+def _smoothing() -> np.ndarray:
+    """(8, 8): residual positions along the path -> accelerations, least squares with a price on their changes.
+
+    A network's waypoints err by decimetres; their second differences over half a second would err by metres per second
+    squared and make the car stutter. NAVSIM's tracker fits its velocity profile in the same way.
+    """
+    step, count = PLAN_STEP_S, PLAN_POINTS
+    reach = np.array([[max(k - j, 0) - 0.5 if k > j else 0.0 for j in range(count)] for k in range(1, count + 1)])
+    reach = reach * step * step
+    change = np.diff(np.eye(count), axis=0)
+    return np.linalg.solve(reach.T @ reach + CHANGE_PRICE * change.T @ change, reach.T)
+
+
+_SMOOTHING = _smoothing()
+
+
+def _smooth_accels(along_m: np.ndarray, speed_mps: float) -> np.ndarray:
+    """(8,) accelerations along a plan, one for each half second, from the speed at its pose."""
+    times_s = np.arange(1, PLAN_POINTS + 1) * PLAN_STEP_S
+    return np.asarray(_SMOOTHING @ (along_m[1:] - speed_mps * times_s))
 
 
 def _into(plan_pose: EgoState, ego: EgoState) -> tuple[float, float, float]:

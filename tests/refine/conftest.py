@@ -27,7 +27,7 @@ from takeover.vocabulary import (
 )
 
 torch.set_num_threads(1)
-SMALL = TinyConfig(channels=(8, 8, 16, 16, 32), hidden=32, layers=2, heads=2, intermediate=64)
+SMALL = TinyConfig(channels=(8, 16, 16, 32), hidden=32, layers=2, heads=2, intermediate=64)
 STEPS = np.arange(1, 9, dtype=np.float32) * 0.5
 WEIGHTS = "weights differ"
 
