@@ -183,7 +183,7 @@ class PolicyInput:
     """All that a policy sees while driving: images, ego odometry, route command. A test asserts that it is all."""
 
     images: NDArray[np.uint8]  # (F, V, H, W, 3) RGB, oldest frame first, PLAN_STEP_S apart
-    history_m_rad: Float  # (HISTORY_POINTS, 3): x_m, y_m, yaw_rad of past poses in the present ego frame, newest last
+    history_m_rad: Float  # (HISTORY_POINTS, 3): x_m, y_m, yaw_rad in the present ego frame, newest last
     speed_mps: float
     accel_mps2: float
     yaw_rate_radps: float
@@ -196,7 +196,7 @@ class Frame:
 
     tick: int
     images: NDArray[np.uint8]  # (V, H, W, 3) RGB
-    visible_px: dict[int, int] = field(default_factory=dict)  # actor id -> pixels in the instance image, all views
+    visible_px: dict[int, int] = field(default_factory=dict)  # actor id -> its pixels in all views
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +231,8 @@ class Outcome:
     rc: float  # route completion, 0..100
     ds: float  # driving score, 0..100
     infractions: tuple[Infraction, ...] = ()
-    end: str = "route_complete"  # route_complete | collision | off_road | timeout | blocked | sim_fault | aborted
+    # route_complete | collision | off_road | route_deviation | timeout | blocked | sim_fault | aborted
+    end: str = "route_complete"
     driven_m: float = 0.0
     duration_s: float = 0.0
     takeovers: int = 0

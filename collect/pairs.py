@@ -172,7 +172,9 @@ def _judge(
     ttc_s, now_s = float(chosen_ttc.min()), float(chosen_ttc[0])
     off = np.hypot(*(choice.chosen[:, :2] - choice.rejected[:, :2]).T)[choice.mask]
     critical_id = _critical(
-        scene, choice.rejected_track, visible_agents(reader, choice.tick, config.frames, config.min_visible_px)
+        scene,
+        choice.rejected_track,
+        visible_agents(reader, choice.tick, config.frames, config.min_visible_px),
     )
     details = {
         "chosen": _scores(chosen),

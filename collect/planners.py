@@ -14,7 +14,6 @@ from ..sim_bridge.moment import Moment
 from ..vocabulary import PLAN_POINTS, PLAN_STEP_S, Plan, PolicyInput
 from .jobs import EpisodeJob
 
-
 VISIBLE_PX = 8
 REMEMBERED_TICKS = 40  # 2 s
 
@@ -102,7 +101,9 @@ class NeverBrake:
         world = [route.pose_at(moment.route_progress_m + step_m * k)[:2] for k in range(1, PLAN_POINTS + 1)]
         ahead = np.array(world) - (ego.x_m, ego.y_m)
         cos, sin = np.cos(ego.yaw_rad), np.sin(ego.yaw_rad)
-        waypoints_m = np.stack([cos * ahead[:, 0] + sin * ahead[:, 1], cos * ahead[:, 1] - sin * ahead[:, 0]], axis=1)
+        waypoints_m = np.stack(
+            [cos * ahead[:, 0] + sin * ahead[:, 1], cos * ahead[:, 1] - sin * ahead[:, 0]], axis=1
+        )
         return Plan(waypoints_m.astype(np.float32), moment.tick, "never_brake", shadow)
 
 

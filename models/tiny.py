@@ -59,7 +59,8 @@ class TinyConfig:
 
     width_px: int = 192
     height_px: int = 96
-    channels: tuple[int, ...] = (32, 64, 96, 128)  # patches of 4 pixels, then one stage per halving: total stride 32
+    # Patches of 4 pixels, then one stage per halving: total stride 32.
+    channels: tuple[int, ...] = (32, 64, 96, 128)
     hidden: int = 128
     layers: int = 4
     heads: int = 4

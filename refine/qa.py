@@ -76,7 +76,8 @@ def _item(path: Path, number: int, entry: Any) -> QaItem:
     def wrong(what: str) -> UsageError:
         return UsageError(
             f"{path}, item {number}: {what}",
-            fix='write {"conversations": [{"from": "human", "value": "<image>…"}, {"from": "gpt", "value": "…"}], "images": ["a.jpg"]}',
+            fix='write {"conversations": [{"from": "human", "value": "<image>…"}, {"from": "gpt", "value": "…"}], '
+            '"images": ["a.jpg"]}',
         )
 
     if not isinstance(entry, dict) or not isinstance(entry.get("conversations"), list):

@@ -1,0 +1,1 @@
+"""CARLA, client side: world, sensors, ego, scenarios, routes, plan follower, privileged expert."""

@@ -21,7 +21,8 @@ INTEGRAL_PER_S2 = 0.4
 INTEGRAL_MPS2 = 0.8
 STOP_MPS2 = 3.0  # safe stop on a plan that is too old
 HOLD_BRAKE = 0.35
-CHANGE_PRICE = 0.05  # m2 per (m/s2)2: what a change of acceleration from one half second to the next may cost in fit
+# m2 per (m/s2)2: what a change of acceleration from one half second to the next may cost in fit.
+CHANGE_PRICE = 0.05
 
 
 class PlanFollower:
@@ -49,7 +50,9 @@ class PlanFollower:
         if age_s > MAX_PLAN_AGE_S or along_m[-1] < STAND_PLAN_M:
             return self._pedals(-STOP_MPS2, 0.0, ego.speed_mps, steer)
         accels_mps2 = _smooth_accels(along_m, plan_pose.speed_mps)
-        speeds_mps = np.concatenate(([plan_pose.speed_mps], plan_pose.speed_mps + np.cumsum(accels_mps2) * PLAN_STEP_S))
+        speeds_mps = np.concatenate(
+            ([plan_pose.speed_mps], plan_pose.speed_mps + np.cumsum(accels_mps2) * PLAN_STEP_S)
+        )
         ahead_s = age_s + PREVIEW_S
         wanted_mps = max(float(np.interp(ahead_s, times_s, speeds_mps)), 0.0)
         feed_mps2 = float(np.interp(ahead_s, times_s[:-1] + PLAN_STEP_S / 2, accels_mps2))
@@ -116,7 +119,9 @@ def _smoothing() -> np.ndarray:
     squared and make the car stutter. NAVSIM's tracker fits its velocity profile in the same way.
     """
     step, count = PLAN_STEP_S, PLAN_POINTS
-    reach = np.array([[max(k - j, 0) - 0.5 if k > j else 0.0 for j in range(count)] for k in range(1, count + 1)])
+    reach = np.array(
+        [[max(k - j, 0) - 0.5 if k > j else 0.0 for j in range(count)] for k in range(1, count + 1)]
+    )
     reach = reach * step * step
     change = np.diff(np.eye(count), axis=0)
     return np.linalg.solve(reach.T @ reach + CHANGE_PRICE * change.T @ change, reach.T)

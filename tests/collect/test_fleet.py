@@ -45,7 +45,10 @@ def job(name: str, seed: int, **options: object) -> EpisodeJob:
 
 
 def test_results_come_in_the_order_of_the_jobs(fleet: Fleet) -> None:
-    jobs = [job("LaneFollowing", seed, planner=kind) for seed, kind in ((3, "always_brake"), (4, "expert"), (5, "always_brake"))]
+    jobs = [
+        job("LaneFollowing", seed, planner=kind)
+        for seed, kind in ((3, "always_brake"), (4, "expert"), (5, "always_brake"))
+    ]
     results = fleet.run(jobs)
     assert [r.job for r in results] == jobs
     assert [r.outcome.success for r in results] == [False, True, False]
@@ -73,7 +76,9 @@ def test_the_policy_sees_images_odometry_and_command_only_and_batches_keep_their
     assert view.history_m_rad[0, 0] < -1.0
 
 
-def test_the_scripted_driver_takes_over_from_a_blind_policy_and_the_drive_is_sealed(fleet: Fleet, tmp_path: Path) -> None:
+def test_the_scripted_driver_takes_over_from_a_blind_policy_and_the_drive_is_sealed(
+    fleet: Fleet, tmp_path: Path
+) -> None:
     jobs = [
         job("ParkedObstacle", seed, driver="scripted", style="steer_first", record=tmp_path / "episodes")
         for seed in (11, 21)
@@ -87,21 +92,32 @@ def test_the_scripted_driver_takes_over_from_a_blind_policy_and_the_drive_is_sea
         assert reader.meta.driver_kind == "scripted"
         assert len(reader.plans) == sum(t >= 0 for t in reader.frame_ticks)
         shadow = [p.plan.tick for p in reader.plans if p.plan.shadow]
-        by_driver = {int(t) for t, who in zip(reader.ticks["tick"], reader.ticks["executed_by"], strict=True) if who == "driver"}
+        by_driver = {
+            int(t)
+            for t, who in zip(reader.ticks["tick"], reader.ticks["executed_by"], strict=True)
+            if who == "driver"
+        }
         assert all(t in by_driver or t + 1 in by_driver for t in shadow)
 
 
 def test_the_same_job_drives_the_same_way_twice(fleet: Fleet, tmp_path: Path) -> None:
     readers = []
     for run in ("a", "b"):
-        one = job("DynamicObjectCrossing", 31, driver="scripted", style="brake_first", record=tmp_path / run / "episodes")
+        one = job(
+            "DynamicObjectCrossing",
+            31,
+            driver="scripted",
+            style="brake_first",
+            record=tmp_path / run / "episodes",
+        )
         result = fleet.run([one], StraightOn())[0]
         assert result.path is not None
         readers.append(EpisodeReader(result.path))
     first, second = readers
     for name, column in first.ticks.items():
         np.testing.assert_array_equal(column, second.ticks[name], err_msg=name)
-    np.testing.assert_array_equal(first.tracks.states, second.tracks.states)  # ids differ: a server never repeats one
+    # Ids differ: a server never repeats one.
+    np.testing.assert_array_equal(first.tracks.states, second.tracks.states)
     for tick in first.frame_ticks:
         np.testing.assert_array_equal(first.images(tick), second.images(tick))
 

@@ -28,7 +28,9 @@ def test_a_stale_plan_is_a_safe_stop(state: S) -> None:
 
 
 def test_the_driver_keeps_the_car_when_the_policy_dies() -> None:
-    assert Handover(S.DRIVER).advance(9.0, takeover=False, handback=True, plan_age_s=math.inf).state is S.DRIVER
+    assert (
+        Handover(S.DRIVER).advance(9.0, takeover=False, handback=True, plan_age_s=math.inf).state is S.DRIVER
+    )
 
 
 def test_hand_back_blends_then_probation_then_autonomous() -> None:
@@ -37,7 +39,10 @@ def test_hand_back_blends_then_probation_then_autonomous() -> None:
     assert machine.blend(1.0 + BLEND_S / 2) == pytest.approx(0.5)
     machine = machine.advance(1.0 + BLEND_S, takeover=False, handback=False, plan_age_s=0.0)
     assert machine.state is S.PROBATION
-    assert machine.advance(1.0 + BLEND_S + PROBATION_S - 0.01, takeover=False, handback=False, plan_age_s=0.0) is machine
+    assert (
+        machine.advance(1.0 + BLEND_S + PROBATION_S - 0.01, takeover=False, handback=False, plan_age_s=0.0)
+        is machine
+    )
     machine = machine.advance(1.0 + BLEND_S + PROBATION_S, takeover=False, handback=False, plan_age_s=0.0)
     assert machine.state is S.AUTONOMOUS
 
@@ -63,7 +68,9 @@ def test_arbiter_never_passes_an_unusable_policy_control(bad: Control | None) ->
 
 def test_arbiter_clamps_and_never_fades_in_a_brake() -> None:
     arbiter = Arbiter()
-    arbiter.decide(0.0, policy=Control(), driver=Control(throttle=1.0), takeover=True, handback=False, plan_age_s=0.0)
+    arbiter.decide(
+        0.0, policy=Control(), driver=Control(throttle=1.0), takeover=True, handback=False, plan_age_s=0.0
+    )
     decision = arbiter.decide(
         0.1, policy=Control(steer=4.0, brake=0.8), driver=None, takeover=False, handback=True, plan_age_s=0.0
     )

@@ -45,7 +45,7 @@ def test_the_first_frames_repeat_the_oldest(reader: EpisodeReader) -> None:
 
 def test_odometry_equals_that_of_the_drive_loop() -> None:
     random = np.random.default_rng(0)
-    poses = [EgoState(*random.normal(0, 3, 3), 5.0) for _ in range(4)]
+    poses = [EgoState(x, y, yaw, 5.0) for x, y, yaw in random.normal(0, 3, (4, 3))]
     assert odometry(poses) == pytest.approx(history(poses), abs=1e-6)
 
 

@@ -110,7 +110,7 @@ def test_segments_cover_every_tick_once() -> None:
         ("wrong_lane", {"lateral_error_m": filled(400, 140, 215, -2.1)}),
     ],
 )
-def test_hazard_onset_is_the_first_tick_from_which_it_lasts(name: str, column: dict[str, np.ndarray]) -> None:
+def test_hazard_onset_is_the_first_tick_from_which_it_lasts(name: str, column: dict[str, Any]) -> None:
     takeover = segment_trace(trace(400, [(200, 300)], **column)).takeovers[0]
     assert (takeover.hazard_tick, takeover.hazard) == (140, name)
     found = segment_trace(trace(400, [(200, 300)], **column))
@@ -198,7 +198,7 @@ def test_a_driver_who_holds_too_briefly_only_adapts() -> None:
         {"lateral_accel_mps2": filled(500, 200, 240, -5.0)},
     ],
 )
-def test_recovery_ends_when_stability_was_kept_for_two_seconds(column: dict[str, np.ndarray]) -> None:
+def test_recovery_ends_when_stability_was_kept_for_two_seconds(column: dict[str, Any]) -> None:
     found = segment_trace(trace(500, [(200, 400)], **column))
     assert ("recovery", 206, 280) in spans(found)  # calm from 240 on, kept until 280
     assert ("driver", 280, 400) in spans(found)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from takeover.collect.watch import SLOW_FOR_S, Watch, WatchStyle
-from takeover.sim_bridge.expert import ExpertDecision, ExpertView
+from takeover.sim_bridge.expert import ExpertDecision, ExpertView, Meta
 from takeover.sim_bridge.expert_predict import Memory, forecast
 from takeover.sim_bridge.expert_route import LateralPath, RouteFrame
 from takeover.sim_bridge.moment import Moment
@@ -14,7 +14,7 @@ from takeover.vocabulary import ActorKind, Agent, Command, EgoState, Plan, Reaso
 
 FRAME = RouteFrame(np.stack([np.arange(101.0), np.zeros(101)], axis=1))
 ROOM = np.stack([np.full(len(FRAME.s_m), 5.25), np.full(len(FRAME.s_m), 1.75)])
-TIMES_S = 0.5 * np.arange(1, 9)
+TIMES_S = np.linspace(0.5, 4.0, 8)
 
 
 def view(*agents: Agent, path: LateralPath | None = None) -> ExpertView:
@@ -46,7 +46,7 @@ def plan(speed_mps: float = 8.0, left_m: float = 0.0, tick: int = 0) -> Plan:
 
 
 def own(speed_mps: float = 8.0) -> ExpertDecision:
-    keep = ("maintain", "keep lane")
+    keep: Meta = ("maintain", "keep lane")
     return ExpertDecision(plan(speed_mps).waypoints_m, speed_mps, (keep, keep), None, math.inf, math.inf)
 
 
@@ -79,7 +79,9 @@ def test_a_car_behind_or_beside_is_no_risk() -> None:
     assert judge(view(car(30.0, -3.0)), plan()) is None
 
 
-@pytest.mark.parametrize(("left_m", "reason"), [(3.5, Reason.LANE_OR_ROUTE), (-2.5, Reason.LANE_OR_ROUTE), (0.8, None)])
+@pytest.mark.parametrize(
+    ("left_m", "reason"), [(3.5, Reason.LANE_OR_ROUTE), (-2.5, Reason.LANE_OR_ROUTE), (0.8, None)]
+)
 def test_leaving_the_lane_for_no_reason_alarms(left_m: float, reason: Reason | None) -> None:
     assert judge(view(), plan(left_m=left_m)) is reason
 

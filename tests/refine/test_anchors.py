@@ -7,6 +7,7 @@ import torch
 
 from takeover.refine.anchors import (
     PAPER,
+    Variant,
     contrastive_loss,
     distance,
     goal_reward,
@@ -110,7 +111,7 @@ def test_published_contrastive_loss() -> None:
 # The paper's faults, and that the default has none of them.
 
 
-def _anchor_gradient(variant: str) -> float:
+def _anchor_gradient(variant: Variant) -> float:
     centre = straight(2.7).requires_grad_()
     loss = contrastive_loss(
         centre.detach()[None],
@@ -120,7 +121,7 @@ def _anchor_gradient(variant: str) -> float:
         POS,
         NEG,
         ALL,
-        variant,  # type: ignore[arg-type]
+        variant,
     )
     if not loss.requires_grad:
         return 0.0
@@ -162,9 +163,10 @@ def test_fault_c_a_bad_plan_farther_than_the_margin_is_not_pushed() -> None:
 
 
 def test_fault_c_the_push_at_the_negative_itself_points_to_the_positive() -> None:
-    for variant, moves in (("published", False), ("directional", True)):
+    moved: tuple[tuple[Variant, bool], ...] = (("published", False), ("directional", True))
+    for variant, moves in moved:
         plan = NEG.clone()[None].requires_grad_()
-        value = hinge(plan, POS, NEG, ALL, variant).sum()  # type: ignore[arg-type]
+        value = hinge(plan, POS, NEG, ALL, variant).sum()
         step = -torch.autograd.grad(value, plan)[0][0]
         assert bool((step[:, 0] < 0).all()) is moves  # x shrinks from 3t towards 2t
 
@@ -239,12 +241,12 @@ def test_waypoints_outside_the_mask_change_nothing() -> None:
     spoiled[5:] += 50.0
     for variant in ("published", "directional"):
         for function in (preference_reward, hinge):
-            a = function(straight(2.5)[None], POS, NEG, mask, variant)  # type: ignore[operator]
-            b = function(spoiled[None], POS, NEG, mask, variant)  # type: ignore[operator]
+            a = function(straight(2.5)[None], POS, NEG, mask, variant)
+            b = function(spoiled[None], POS, NEG, mask, variant)
             assert torch.equal(a, b)
         assert torch.equal(
             huber(straight(2.5)[None], POS, mask, variant), huber(spoiled[None], POS, mask, variant)
-        )  # type: ignore[arg-type]
+        )
 
 
 def test_batches_agree_with_single_scenes() -> None:
@@ -253,9 +255,9 @@ def test_batches_agree_with_single_scenes() -> None:
     mask = torch.ones(3, 8, dtype=torch.bool)
     advantage, anchor = torch.randn(3, 4), torch.randn(3, 2)
     for variant in ("published", "directional"):
-        many = contrastive_loss(plans, advantage, anchor, pos, pos, neg, mask, variant)  # type: ignore[arg-type]
+        many = contrastive_loss(plans, advantage, anchor, pos, pos, neg, mask, variant)
         for i in range(3):
             one = contrastive_loss(
                 plans[i], advantage[i], anchor[i], pos[i], pos[i], neg[i], mask[i], variant
-            )  # type: ignore[arg-type]
+            )
             assert torch.allclose(many[i], one, atol=1e-6)

@@ -39,6 +39,7 @@ def test_groups_end_with_the_anchors_under_the_scenes_own_prompt(policy: Policy)
         for ids, plan in zip(
             out["completion_ids"][start + 2 : start + 4], (row.pos_m, row.neg_m), strict=True
         ):
+            assert plan is not None
             assert tokens.decode(ids, skip_special_tokens=True) == policy.answer(plan, speed)
             assert ids[-1] == tokens.eos_token_id
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ def write(folder: Path, items: object, name: str = "qa.json") -> Path:
     return path
 
 
-GOOD = {
+GOOD: dict[str, Any] = {
     "conversations": [{"from": "human", "value": "<image>What now?"}, {"from": "gpt", "value": "decelerate"}],
     "images": ["a.jpg"],
 }
@@ -46,7 +47,7 @@ def test_json_and_json_lines_read_alike(tmp_path: Path) -> None:
     ],
 )
 def test_bad_files_are_named(tmp_path: Path, items: object, words: str) -> None:
-    with pytest.raises(UsageError, match="qa.json") as raised:
+    with pytest.raises(UsageError, match=r"qa\.json") as raised:
         load_qa(write(tmp_path, items))
     assert words in str(raised.value)
 

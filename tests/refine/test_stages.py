@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,11 +77,12 @@ def test_a_killed_run_goes_on_and_ends_the_same(
     ran: list[str] = []
     for other in ("sft", "dpo", "grpo", "anchor"):
         original = getattr(stages, f"run_{other}")
-        monkeypatch.setattr(
-            stages,
-            f"run_{other}",
-            lambda *a, _n=other, _f=original, **k: (ran.append(_n), _f(*a, **k))[1],
-        )
+
+        def noted(*given: Any, stage: str = other, run: Any = original, **more: Any) -> Any:
+            ran.append(stage)
+            return run(*given, **more)
+
+        monkeypatch.setattr(stages, f"run_{other}", noted)
     resumed = make_policy()
     refine(resumed, tmp_path / "cut")
     assert ran == [n for n in ("sft", "dpo", "grpo", "anchor") if n == killed_in or _after(n, killed_in)]

@@ -39,7 +39,7 @@ boxes = st.tuples(
 
 @settings(max_examples=100, deadline=None)
 @given(boxes, boxes)
-def test_overlap_agrees_with_sampling_and_is_symmetric(a: tuple, b: tuple) -> None:
+def test_overlap_agrees_with_sampling_and_is_symmetric(a: tuple[float, ...], b: tuple[float, ...]) -> None:
     hit = bool(overlaps(a, [b])[0])
     assert hit == bool(overlaps(b, [a])[0])
     u, v = np.meshgrid(np.linspace(-0.5, 0.5, 25), np.linspace(-0.5, 0.5, 25))

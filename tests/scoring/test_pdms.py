@@ -4,6 +4,7 @@ import math
 import pickle
 import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ TIMES = np.arange(0.0, 5.01, 0.5)
 def road(
     agents: list[tuple[ActorKind, float, float, float, float, float]] = [],  # noqa: B006
     speed_mps: float = 10.0,
-    **changes: object,
+    **changes: Any,
 ) -> Scene:
     """A straight road, lanes at y = 0 and y = 3.5; agents are kind, x, y, yaw, vx, vy."""
     states = np.array(
@@ -56,7 +57,7 @@ def road(
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda v: str(v["scene"]["id"]))
-def test_scores_equal_navsim(vector: dict) -> None:
+def test_scores_equal_navsim(vector: dict[str, Any]) -> None:
     names, plans = plans_of(vector)
     found = score_plans(scene_of(vector), plans)
     for i, name in enumerate(names):
@@ -69,7 +70,7 @@ def test_scores_equal_navsim(vector: dict) -> None:
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda v: str(v["scene"]["id"]))
-def test_tracks_equal_navsim(vector: dict) -> None:
+def test_tracks_equal_navsim(vector: dict[str, Any]) -> None:
     names, plans = plans_of(vector)
     tracks = track_plans(scene_of(vector), plans)
     for track, name in zip(tracks, names, strict=True):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def test_power_agrees_with_simulation() -> None:
 
 
 @pytest.mark.parametrize("shape", ["equal", "obrien_fleming"])
-def test_alpha_is_spent_exactly(shape: str) -> None:
+def test_alpha_is_spent_exactly(shape: Literal["equal", "obrien_fleming"]) -> None:
     parts = [spent_alpha(0.05, k, 5, shape) for k in range(1, 6)]
     assert sum(parts) == pytest.approx(0.05)
     assert all(0 <= a <= b + 1e-12 for a, b in itertools.pairwise(parts))

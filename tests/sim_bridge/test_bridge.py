@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import subprocess
 import sys
 import threading
@@ -14,22 +16,22 @@ from takeover.sim_bridge.server import EmbeddedServer
 CAR = "vehicle.lincoln.mkz_2020"
 
 
-def onlooker(server):
+def onlooker(server: EmbeddedServer) -> carla.World:
     """World of another client, which neither ticks nor changes anything."""
     client = carla.Client(server.host, server.port)
     client.set_timeout(5.0)
     return client.get_world()
 
 
-def place(bridge, number=0):
+def place(bridge: Bridge, number: int = 0) -> carla.Transform:
     return bridge.carla_map.get_spawn_points()[number]
 
 
-def cars(world):
+def cars(world: carla.World) -> list[carla.Actor]:
     return list(world.get_actors().filter("vehicle.*"))
 
 
-def assert_as_found(server):
+def assert_as_found(server: EmbeddedServer) -> None:
     world = onlooker(server)
     settings = world.get_settings()
     assert not settings.synchronous_mode
@@ -38,7 +40,7 @@ def assert_as_found(server):
     assert cars(world) == []
 
 
-def test_synchronous_inside_and_restored_after(server):
+def test_synchronous_inside_and_restored_after(server: EmbeddedServer) -> None:
     with Bridge(server.host, server.port) as bridge:
         assert bridge.spawn(CAR, place(bridge)) is not None
         bridge.tick()
@@ -52,29 +54,31 @@ def test_synchronous_inside_and_restored_after(server):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-def test_restored_when_the_block_raises(server, error):
+def test_restored_when_the_block_raises(server: EmbeddedServer, error: type[BaseException]) -> None:
     with pytest.raises(error), Bridge(server.host, server.port) as bridge:  # noqa: PT012
         ego = bridge.spawn(CAR, place(bridge))
         sensor = bridge.spawn("sensor.other.collision", carla.Transform(), attach_to=ego)
+        assert sensor is not None
         sensor.listen(lambda _: None)
         bridge.tick()
         raise error("in the middle")
     assert_as_found(server)
 
 
-def test_restored_when_setting_up_fails(server, monkeypatch):
-    def interrupted(self):
+def test_restored_when_setting_up_fails(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Bridge._synchronise
+
+    def interrupted(self: Bridge) -> None:
         original(self)
         raise KeyboardInterrupt
 
-    original = Bridge._synchronise
     monkeypatch.setattr(Bridge, "_synchronise", interrupted)
     with pytest.raises(KeyboardInterrupt):
         Bridge(server.host, server.port).__enter__()
     assert_as_found(server)
 
 
-def test_a_tick_is_one_step(server):
+def test_a_tick_is_one_step(server: EmbeddedServer) -> None:
     with Bridge(server.host, server.port) as bridge:
         first = bridge.tick()
         second = bridge.tick()
@@ -82,7 +86,7 @@ def test_a_tick_is_one_step(server):
         assert second.timestamp.elapsed_seconds - first.timestamp.elapsed_seconds == pytest.approx(0.05)
 
 
-def test_pace(server):
+def test_pace(server: EmbeddedServer) -> None:
     with Bridge(server.host, server.port, paced_hz=100.0) as bridge:
         bridge.tick()
         start_s = time.monotonic()
@@ -91,7 +95,7 @@ def test_pace(server):
         assert time.monotonic() - start_s >= 0.185
 
 
-def test_a_taken_place_and_an_unknown_blueprint(server):
+def test_a_taken_place_and_an_unknown_blueprint(server: EmbeddedServer) -> None:
     with Bridge(server.host, server.port) as bridge:
         assert bridge.spawn(CAR, place(bridge)) is not None
         bridge.tick()
@@ -102,7 +106,7 @@ def test_a_taken_place_and_an_unknown_blueprint(server):
             bridge.spawn(CAR, place(bridge, 1), no_such_attribute="1")
 
 
-def test_loads_another_map_and_stays_synchronous(server):
+def test_loads_another_map_and_stays_synchronous(server: EmbeddedServer) -> None:
     with Bridge(server.host, server.port) as bridge:
         other = "TownHighway" if bridge.map_name != "TownHighway" else "TownCurves"
         assert bridge.spawn(CAR, place(bridge)) is not None
@@ -114,9 +118,10 @@ def test_loads_another_map_and_stays_synchronous(server):
         assert bridge.world.get_settings().synchronous_mode
 
 
-def test_commands_are_taken_before_the_tick(server):
+def test_commands_are_taken_before_the_tick(server: EmbeddedServer) -> None:
     with Bridge(server.host, server.port) as bridge:
         car = bridge.spawn(CAR, place(bridge))
+        assert car is not None
         bridge.tick()
         x_m, y_m, yaw_rad = convert.pose(place(bridge, 1))
         bridge.send([carla.command.ApplyTransform(car.id, convert.transform(x_m, y_m, yaw_rad))])
@@ -124,7 +129,7 @@ def test_commands_are_taken_before_the_tick(server):
         assert convert.pose(snapshot.find(car.id).get_transform())[:2] == pytest.approx((x_m, y_m), abs=0.2)
 
 
-def test_a_server_left_synchronous_by_a_lost_client(server):
+def test_a_server_left_synchronous_by_a_lost_client(server: EmbeddedServer) -> None:
     world = onlooker(server)
     settings = world.get_settings()
     settings.synchronous_mode, settings.fixed_delta_seconds = True, 0.1
@@ -139,11 +144,11 @@ def test_a_server_left_synchronous_by_a_lost_client(server):
     assert_as_found(server)
 
 
-def test_a_server_that_another_client_ticks(server):
+def test_a_server_that_another_client_ticks(server: EmbeddedServer) -> None:
     with Bridge(server.host, server.port) as bridge:
         stop = threading.Event()
 
-        def keep_ticking():
+        def keep_ticking() -> None:
             while not stop.is_set():
                 bridge.tick()
                 time.sleep(0.02)
@@ -160,7 +165,7 @@ def test_a_server_that_another_client_ticks(server):
     assert_as_found(server)
 
 
-def test_versions():
+def test_versions() -> None:
     check_version("0.9.16", "0.9.16")
     check_version("0.9.16-3-gabcdef", "0.9.16")
     with pytest.raises(SimulatorError, match=r"0\.9\.15") as caught:
@@ -168,7 +173,7 @@ def test_versions():
     assert "CARLA 0.9.16 server" in caught.value.fix
 
 
-def test_no_server():
+def test_no_server() -> None:
     start_s = time.monotonic()
     with pytest.raises(SimulatorError, match="no CARLA server answers") as caught:
         Bridge("127.0.0.1", 1, timeout_s=0.5).__enter__()
@@ -176,7 +181,7 @@ def test_no_server():
     assert caught.value.fix
 
 
-def test_a_dead_server_is_a_fault_and_no_tick_is_repeated():
+def test_a_dead_server_is_a_fault_and_no_tick_is_repeated() -> None:
     server = EmbeddedServer.start()
     with Bridge(server.host, server.port, timeout_s=1.0) as bridge:
         bridge.spawn(CAR, place(bridge))
@@ -192,7 +197,7 @@ def test_a_dead_server_is_a_fault_and_no_tick_is_repeated():
     assert time.monotonic() - start_s < 5.0  # leaving the block neither hangs nor raises
 
 
-def test_a_worker_leaves_cleanly(server):
+def test_a_worker_leaves_cleanly(server: EmbeddedServer) -> None:
     code = (
         "from takeover.sim_bridge.bridge import Bridge, leave_process\n"
         f"with Bridge({server.host!r}, {server.port}) as bridge:\n"

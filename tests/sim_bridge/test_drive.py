@@ -1,6 +1,9 @@
+from __future__ import annotations
+
 import hashlib
 import itertools
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -8,25 +11,26 @@ import pytest
 from takeover.sim_bridge.bridge import Bridge
 from takeover.sim_bridge.drive import WARMUP_TICKS, Drive
 from takeover.sim_bridge.follower import PlanFollower
+from takeover.sim_bridge.moment import Moment
 from takeover.sim_bridge.server import EmbeddedServer
-from takeover.vocabulary import PLAN_PERIOD_TICKS, CameraSpec, Case, Control
+from takeover.vocabulary import PLAN_PERIOD_TICKS, CameraSpec, Case, Control, Outcome
 
 CAMERA = CameraSpec()
 
 
 @pytest.fixture
-def drive(server):
+def drive(server: EmbeddedServer) -> Iterator[Drive]:
     with Bridge(server.host, server.port) as bridge:
         yield Drive(bridge, (CAMERA,))
 
 
-def along(drive, moment, follower):
+def along(drive: Drive, moment: Moment, follower: PlanFollower) -> Control:
     """Control along the centre line at the limit."""
     plan = drive._along_route(moment.speed_limit_mps)
     return follower.control(plan, moment.ego, moment.ego, 0.0)
 
 
-def run(drive, case, ticks=400):
+def run(drive: Drive, case: Case, ticks: int = 400) -> list[Moment]:
     """Moments of an episode along the centre line, warm-up included."""
     moment = drive.reset(case)
     moments, follower = [*drive.history, moment], PlanFollower()
@@ -36,7 +40,12 @@ def run(drive, case, ticks=400):
     return moments
 
 
-def digest(moments):
+def ended(moment: Moment) -> Outcome:
+    assert moment.outcome is not None
+    return moment.outcome
+
+
+def digest(moments: list[Moment]) -> str:
     """Hash over all ticks; actors by their place in the list, as ids are never used twice."""
     total = hashlib.sha256()
     for m in moments:
@@ -52,7 +61,7 @@ def digest(moments):
     return total.hexdigest()
 
 
-def test_warm_up(drive):
+def test_warm_up(drive: Drive) -> None:
     moment = drive.reset(Case("LaneFollowing", 3))
     assert moment.tick == 0
     assert [m.tick for m in drive.history] == list(range(-WARMUP_TICKS, 0))
@@ -66,8 +75,9 @@ def test_warm_up(drive):
     assert not moment.done
 
 
-def test_frames(drive):
+def test_frames(drive: Drive) -> None:
     moment = drive.reset(Case("CarFollowing", 1))
+    assert moment.frame is not None
     assert moment.frame.images.shape == (1, CAMERA.height_px, CAMERA.width_px, 3)
     assert moment.frame.images.dtype == np.uint8
     assert moment.frame.images.std() > 10.0
@@ -76,9 +86,9 @@ def test_frames(drive):
     assert set(moment.frame.visible_px) <= {a.actor_id for a in moment.agents}
 
 
-def test_a_nominal_drive_completes(drive):
+def test_a_nominal_drive_completes(drive: Drive) -> None:
     moments = run(drive, Case("LaneFollowing", 5))
-    outcome = moments[-1].outcome
+    outcome = ended(moments[-1])
     assert (outcome.end, outcome.success, outcome.rc) == ("route_complete", True, 100.0)
     assert all(m.faults == () and not m.off_road for m in moments)
     assert max(abs(m.lateral_error_m) for m in moments) < 0.5
@@ -90,7 +100,7 @@ def test_a_nominal_drive_completes(drive):
         drive.step(Control())
 
 
-def test_ego_state_is_consistent(drive):
+def test_ego_state_is_consistent(drive: Drive) -> None:
     moments = run(drive, Case("JunctionTurn", 2), ticks=120)
     for before, after in itertools.pairwise(moments):
         step_m = math.hypot(after.ego.x_m - before.ego.x_m, after.ego.y_m - before.ego.y_m)
@@ -100,7 +110,7 @@ def test_ego_state_is_consistent(drive):
         assert abs(math.remainder(after.ego.yaw_rad - before.ego.yaw_rad, math.tau)) < 0.1
 
 
-def test_steering_left_turns_left(drive):
+def test_steering_left_turns_left(drive: Drive) -> None:
     moment = drive.reset(Case("LaneFollowing", 4))
     start = moment
     for _ in range(8):
@@ -111,28 +121,28 @@ def test_steering_left_turns_left(drive):
     assert moment.ego.lateral_accel_mps2 > 0.5
 
 
-def test_braking_stands_and_is_blocked_or_times_out(drive):
+def test_braking_stands_and_is_blocked_or_times_out(drive: Drive) -> None:
     moment = drive.reset(Case("LaneFollowing", 6))
     while not moment.done:
         moment = drive.step(Control(brake=1.0))
         assert moment.tick < 400
-    assert moment.outcome.end in ("blocked", "timeout")
-    assert not moment.outcome.success
-    assert moment.outcome.standstill_s > 5.0
+    assert ended(moment).end in ("blocked", "timeout")
+    assert not ended(moment).success
+    assert ended(moment).standstill_s > 5.0
 
 
-def test_driving_straight_on_leaves_the_road(drive):
+def test_driving_straight_on_leaves_the_road(drive: Drive) -> None:
     moment = drive.reset(Case("LaneFollowing", 4))
     while not moment.done:
         moment = drive.step(Control(steer=-0.15, throttle=0.3))
-    assert moment.outcome.end == "off_road"
+    assert ended(moment).end == "off_road"
     assert moment.off_road
-    assert [i.kind for i in moment.outcome.infractions] == ["outside_lane"]
+    assert [i.kind for i in ended(moment).infractions] == ["outside_lane"]
 
 
-def test_hitting_the_obstacle_is_a_collision(drive):
+def test_hitting_the_obstacle_is_a_collision(drive: Drive) -> None:
     moments = run(drive, Case("ParkedObstacle", 1))
-    outcome = moments[-1].outcome
+    outcome = ended(moments[-1])
     assert outcome.end == "collision"
     assert outcome.infractions[-1].kind == "collision_vehicle"
     assert outcome.infractions[-1].actor_id in {a.actor_id for a in moments[-1].agents}
@@ -140,7 +150,7 @@ def test_hitting_the_obstacle_is_a_collision(drive):
     assert min(m.ttc_s for m in moments[:WARMUP_TICKS]) == math.inf
 
 
-def test_equal_seeds_give_equal_ticks(drive):
+def test_equal_seeds_give_equal_ticks(drive: Drive) -> None:
     cases = [Case("ParkedObstacle", 1), Case("DynamicObjectCrossing", 2), Case("JunctionTurn", 3)]
     first = [digest(run(drive, case, 120)) for case in cases]
     again = [digest(run(drive, case, 120)) for case in reversed(cases)]
@@ -155,7 +165,7 @@ def test_equal_seeds_give_equal_ticks(drive):
 
 
 @pytest.mark.parametrize(("state", "end"), [("red", ["red_light"]), ("green", [])])
-def test_lights_on_the_route(drive, state, end):
+def test_lights_on_the_route(drive: Drive, state: str, end: list[str]) -> None:
     case = Case("OppositeVehicleRunningRedLight", 1, decoy=True)
     moment = drive.reset(case)
     assert len(moment.lights) == 1
@@ -166,12 +176,12 @@ def test_lights_on_the_route(drive, state, end):
         moments.append(moment)
     assert {m.lights[0][1] for m in moments[1:]} == {state}
     assert any(m.red_light_ahead for m in moments) == (state == "red")
-    assert [i.kind for i in moment.outcome.infractions] == end
-    assert moment.outcome.end == "route_complete"
+    assert [i.kind for i in ended(moment).infractions] == end
+    assert ended(moment).end == "route_complete"
     assert [m.lights for m in run(drive, case, 30)] == [m.lights for m in run(drive, case, 30)]
 
 
-def test_close_leaves_no_actor(drive, server):
+def test_close_leaves_no_actor(drive: Drive, server: EmbeddedServer) -> None:
     drive.reset(Case("ParkedObstacle", 1))
     drive.close()
     drive._bridge.tick()
@@ -179,7 +189,7 @@ def test_close_leaves_no_actor(drive, server):
     assert [t for t in left if t != "spectator"] == []
 
 
-def test_scenario_info_and_map(drive):
+def test_scenario_info_and_map(drive: Drive) -> None:
     drive.reset(Case("DynamicObjectCrossing", 7))
     info = drive.scenario_info
     assert info["type"] == "DynamicObjectCrossing"

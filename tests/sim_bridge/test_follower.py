@@ -1,7 +1,11 @@
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from takeover.scoring.kinematics import EGO, pedals_to_actuators, step_bicycle
 from takeover.sim_bridge.follower import PlanFollower
@@ -15,8 +19,13 @@ from takeover.vocabulary import (
     Plan,
 )
 
+# Time (s) to x_m, y_m, yaw_rad.
+Track = Callable[[float], tuple[float, ...]]
 
-def drive(path, speed_mps, seconds, start=None):
+
+def drive(
+    path: Track, speed_mps: float, seconds: float, start: list[float] | None = None
+) -> NDArray[np.float64]:
     """Bicycle model behind the follower; plans at 2 Hz from the true place on `path(t)`.
 
     Returns the states (T, 6) of the box centre, one a tick.
@@ -35,27 +44,27 @@ def drive(path, speed_mps, seconds, start=None):
     return np.array(states)
 
 
-def plan_from(path, now_s, ego):
+def plan_from(path: Track, now_s: float, ego: EgoState) -> NDArray[np.float32]:
     points = np.array([path(now_s + PLAN_STEP_S * (i + 1))[:2] for i in range(PLAN_POINTS)])
     delta = points - (ego.x_m, ego.y_m)
     cos, sin = math.cos(ego.yaw_rad), math.sin(ego.yaw_rad)
     return np.stack([delta @ (cos, sin), delta @ (-sin, cos)], axis=1).astype(np.float32)
 
 
-def straight(speed_mps):
+def straight(speed_mps: float) -> Track:
     return lambda t: (speed_mps * t, 0.0, 0.0)
 
 
-def circle(radius_m, speed_mps):
-    def path(t):
+def circle(radius_m: float, speed_mps: float) -> Track:
+    def path(t: float) -> tuple[float, float, float]:
         angle = speed_mps * t / radius_m
         return radius_m * math.sin(angle), radius_m * (1.0 - math.cos(angle)), angle
 
     return path
 
 
-def stop(speed_mps, decel_mps2):
-    def path(t):
+def stop(speed_mps: float, decel_mps2: float) -> Track:
+    def path(t: float) -> tuple[float, float, float]:
         t = min(t, speed_mps / decel_mps2)
         return speed_mps * t - 0.5 * decel_mps2 * t * t, 0.0, 0.0
 
@@ -63,14 +72,14 @@ def stop(speed_mps, decel_mps2):
 
 
 @pytest.mark.parametrize("speed_mps", [4.0, 8.0, 13.0])
-def test_straight(speed_mps):
+def test_straight(speed_mps: float) -> None:
     states = drive(straight(speed_mps), speed_mps, 6.0)
     assert np.abs(states[:, 1]).max() < 0.01
     assert np.abs(states[:, 3] - speed_mps).max() < 0.15
     assert abs(states[-1, 0] - 6.0 * speed_mps) < 0.3
 
 
-def test_straight_comes_back_from_an_offset():
+def test_straight_comes_back_from_an_offset() -> None:
     states = drive(straight(8.0), 8.0, 6.0, start=[0.0, 1.0, 0.0, 8.0, 0.0, 0.0])
     assert np.abs(states[60:, 1]).max() < 0.15
     assert states[:, 1].min() > -0.25  # hardly any overshoot
@@ -78,7 +87,7 @@ def test_straight_comes_back_from_an_offset():
 
 @pytest.mark.parametrize(("radius_m", "speed_mps"), [(60.0, 9.0), (25.0, 7.0), (11.0, 4.5)])
 @pytest.mark.parametrize("side", [1.0, -1.0])
-def test_curve(radius_m, speed_mps, side):
+def test_curve(radius_m: float, speed_mps: float, side: float) -> None:
     left = circle(radius_m, speed_mps)
     states = drive(lambda t: tuple(np.array(left(t)) * (1.0, side, side)), speed_mps, 5.0)
     off = np.hypot(states[:, 0], states[:, 1] - side * radius_m) - radius_m
@@ -87,7 +96,7 @@ def test_curve(radius_m, speed_mps, side):
 
 
 @pytest.mark.parametrize("decel_mps2", [1.5, 3.0, 5.0])
-def test_stop(decel_mps2):
+def test_stop(decel_mps2: float) -> None:
     speed_mps = 8.0
     path = stop(speed_mps, decel_mps2)
     states = drive(path, speed_mps, speed_mps / decel_mps2 + 3.0)
@@ -96,12 +105,12 @@ def test_stop(decel_mps2):
     assert np.diff(states[:, 3]).min() / TICK_S > -(decel_mps2 + 3.0)
 
 
-def test_start_from_standstill():
+def test_start_from_standstill() -> None:
     states = drive(lambda t: (0.75 * t * t, 0.0, 0.0), 0.0, 4.0)
     assert abs(states[-1, 0] - 12.0) < 0.8
 
 
-def test_zero_plan_means_stand():
+def test_zero_plan_means_stand() -> None:
     states = drive(lambda t: (0.0, 0.0, 0.0), 0.0, 3.0)
     assert np.abs(states[:, :2]).max() < 0.02
     control = PlanFollower().control(
@@ -111,7 +120,7 @@ def test_zero_plan_means_stand():
     assert control.throttle == 0.0
 
 
-def test_an_old_plan_is_a_smooth_stop():
+def test_an_old_plan_is_a_smooth_stop() -> None:
     plan = Plan(plan_from(straight(8.0), 0.0, EgoState(0, 0, 0, 8.0)), 0)
     pose = EgoState(0, 0, 0, 8.0)
     ego = EgoState(12.5, 0.0, 0.0, 8.0)

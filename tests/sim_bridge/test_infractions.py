@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import pytest
@@ -5,22 +7,31 @@ import pytest
 from takeover.scoring.driving_score import PENALTIES
 from takeover.sim_bridge.infractions import COLLISION_KINDS, Judge, Observation
 from takeover.sim_bridge.lights import RouteLight
-from takeover.vocabulary import TICK_S, ActorKind, EgoState
+from takeover.vocabulary import TICK_S, ActorKind, EgoState, Outcome
 
 
-def observe(tick, progress_m, *, speed_mps=8.0, lateral_m=0.0, off_road=False, contacts=(), red=False):
+def observe(
+    tick: int,
+    progress_m: float,
+    *,
+    speed_mps: float = 8.0,
+    lateral_m: float = 0.0,
+    off_road: bool = False,
+    contacts: tuple[tuple[int, ActorKind, str], ...] = (),
+    red: bool = False,
+) -> Observation:
     return Observation(tick, EgoState(0, 0, 0, speed_mps), progress_m, lateral_m, off_road, contacts, red)
 
 
-def run(judge, observations):
+def run(judge: Judge, observations: list[Observation]) -> Outcome:
     for observation in observations:
         _, outcome = judge.watch(observation)
         if outcome is not None:
             return outcome
-    return None
+    raise AssertionError("no outcome")
 
 
-def steady(speed_mps=8.0, ticks=400, start_m=10.0):
+def steady(speed_mps: float = 8.0, ticks: int = 400, start_m: float = 10.0) -> list[Observation]:
     return [observe(t, start_m + speed_mps * TICK_S * t, speed_mps=speed_mps) for t in range(ticks)]
 
 
@@ -30,7 +41,7 @@ class Lamp:
     state: str
 
 
-def test_a_clean_drive():
+def test_a_clean_drive() -> None:
     outcome = run(Judge(10.0, 90.0, 14.0, ()), steady())
     assert (outcome.end, outcome.success, outcome.rc, outcome.ds) == ("route_complete", True, 100.0, 100.0)
     assert outcome.driven_m == pytest.approx(79.2, abs=0.5)
@@ -38,7 +49,7 @@ def test_a_clean_drive():
 
 
 @pytest.mark.parametrize("kind", list(ActorKind))
-def test_a_collision_ends_it_with_its_penalty(kind):
+def test_a_collision_ends_it_with_its_penalty(kind: ActorKind) -> None:
     ticks = steady()[:101]
     ticks[100] = observe(100, 50.0, contacts=((7, kind, "other"),))
     outcome = run(Judge(10.0, 91.0, 14.0, ()), ticks)
@@ -49,14 +60,14 @@ def test_a_collision_ends_it_with_its_penalty(kind):
     assert outcome.ds == pytest.approx(50.0 * PENALTIES[name])
 
 
-def test_timeout():
+def test_timeout() -> None:
     outcome = run(Judge(10.0, 90.0, 5.0, ()), steady(speed_mps=2.0))
     assert (outcome.end, outcome.duration_s) == ("timeout", 5.0)
     assert outcome.rc == pytest.approx(100.0 * 10.0 / 79.0)
     assert outcome.ds == pytest.approx(outcome.rc * PENALTIES["scenario_timeout"])
 
 
-def test_blocked_but_not_by_a_red_light():
+def test_blocked_but_not_by_a_red_light() -> None:
     still = [observe(t, 20.0, speed_mps=0.0) for t in range(300)]
     outcome = run(Judge(10.0, 90.0, 14.0, ()), still)
     assert (outcome.end, outcome.infractions[0].kind) == ("blocked", "blocked")
@@ -65,7 +76,7 @@ def test_blocked_but_not_by_a_red_light():
     assert run(Judge(10.0, 90.0, 14.0, ()), waiting).end == "timeout"
 
 
-def test_off_road_is_one_infraction_and_ends_after_a_second():
+def test_off_road_is_one_infraction_and_ends_after_a_second() -> None:
     ticks = steady()
     for t in range(100, 400):
         ticks[t] = observe(t, 10.0 + 0.4 * t, off_road=True)
@@ -75,13 +86,13 @@ def test_off_road_is_one_infraction_and_ends_after_a_second():
     assert outcome.ds < outcome.rc  # the share driven outside counts
 
 
-def test_route_deviation():
+def test_route_deviation() -> None:
     outcome = run(Judge(10.0, 90.0, 14.0, ()), [observe(0, 10.0), observe(1, 10.4, lateral_m=10.5)])
     assert (outcome.end, outcome.infractions[0].kind) == ("route_deviation", "route_deviation")
 
 
 @pytest.mark.parametrize(("state", "infractions"), [("Red", ["red_light"]), ("Yellow", []), ("Green", [])])
-def test_red_light(state, infractions):
+def test_red_light(state: str, infractions: list[str]) -> None:
     judge = Judge(10.0, 90.0, 14.0, (RouteLight(Lamp(5, state), 50.0),))
     outcome = run(judge, steady())
     assert [i.kind for i in outcome.infractions] == infractions
@@ -92,5 +103,5 @@ def test_red_light(state, infractions):
         assert outcome.infractions[0].tick == pytest.approx((50.0 - 2.45 - 10.0) / 0.4, abs=1)
 
 
-def test_all_kinds_have_a_penalty():
+def test_all_kinds_have_a_penalty() -> None:
     assert set(COLLISION_KINDS.values()) <= set(PENALTIES)

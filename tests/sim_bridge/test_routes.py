@@ -1,4 +1,7 @@
+from __future__ import annotations
+
 import math
+from pathlib import Path
 
 import carla
 import numpy as np
@@ -7,7 +10,7 @@ import pytest
 from takeover.sim_bridge import convert
 from takeover.sim_bridge.embedded.maps import load_xodr
 from takeover.sim_bridge.map_bake import bake, inside_any, map_polygons
-from takeover.sim_bridge.routes import build_route
+from takeover.sim_bridge.routes import Route, build_route
 from takeover.sim_bridge.scenarios.base import RouteSpec
 from takeover.vocabulary import Command
 
@@ -15,11 +18,11 @@ CROSS, CURVES, HIGHWAY = "TownCross", "TownCurves", "TownHighway"
 
 
 @pytest.fixture(scope="module")
-def maps():
+def maps() -> dict[str, carla.Map]:
     return {name: carla.Map(name, load_xodr(name)) for name in (CROSS, CURVES, HIGHWAY)}
 
 
-def into_junction(carla_map, before_m=36.0):
+def into_junction(carla_map: carla.Map, before_m: float = 36.0) -> tuple[int, int, float]:
     """(road, lane, s) of a lane `before_m` ahead of the crossing, and what it offers there."""
     for waypoint in carla_map.generate_waypoints(5.0):
         ahead = waypoint.next(before_m)
@@ -28,7 +31,7 @@ def into_junction(carla_map, before_m=36.0):
     raise AssertionError("no way into a crossing")
 
 
-def offered(carla_map, start):
+def offered(carla_map: carla.Map, start: tuple[int, int, float]) -> dict[Command, Route]:
     found = {}
     for turn in (Command.TURN_LEFT, Command.GO_STRAIGHT, Command.TURN_RIGHT):
         try:
@@ -38,7 +41,7 @@ def offered(carla_map, start):
     return found
 
 
-def test_points_are_a_metre_apart_and_on_lanes(maps):
+def test_points_are_a_metre_apart_and_on_lanes(maps: dict[str, carla.Map]) -> None:
     route = build_route(maps[CURVES], RouteSpec(CURVES, 1, -1, 180.0, 120.0))
     gaps = np.hypot(*np.diff(route.points_m, axis=0).T)
     assert len(route.points_m) == 121
@@ -50,7 +53,7 @@ def test_points_are_a_metre_apart_and_on_lanes(maps):
         assert abs(across) < 0.01
 
 
-def test_turns_turn_the_right_way(maps):
+def test_turns_turn_the_right_way(maps: dict[str, carla.Map]) -> None:
     routes = offered(maps[CROSS], into_junction(maps[CROSS]))
     assert len(routes) >= 2
     for turn, route in routes.items():
@@ -69,7 +72,7 @@ def test_turns_turn_the_right_way(maps):
         assert set(route.commands) == {turn, Command.FOLLOW_LANE}
 
 
-def test_an_impossible_turn_names_the_possible_ones(maps):
+def test_an_impossible_turn_names_the_possible_ones(maps: dict[str, carla.Map]) -> None:
     start = into_junction(maps[CROSS])
     missing = {Command.TURN_LEFT, Command.GO_STRAIGHT, Command.TURN_RIGHT} - set(offered(maps[CROSS], start))
     if not missing:
@@ -78,7 +81,7 @@ def test_an_impossible_turn_names_the_possible_ones(maps):
         build_route(maps[CROSS], RouteSpec(CROSS, *start, 90.0, (missing.pop(),)))
 
 
-def test_lane_change_moves_one_lane_to_the_side(maps):
+def test_lane_change_moves_one_lane_to_the_side(maps: dict[str, carla.Map]) -> None:
     spec = RouteSpec(HIGHWAY, 1, -2, 100.0, 90.0, changes=((30.0, Command.CHANGE_LEFT),))
     route = build_route(maps[HIGHWAY], spec)
     place = build_route(maps[HIGHWAY], RouteSpec(HIGHWAY, 1, -2, 100.0, 90.0))
@@ -92,19 +95,19 @@ def test_lane_change_moves_one_lane_to_the_side(maps):
     assert route.commands[70] is Command.FOLLOW_LANE
 
 
-def test_no_lane_to_change_to(maps):
+def test_no_lane_to_change_to(maps: dict[str, carla.Map]) -> None:
     with pytest.raises(ValueError, match="no lane for change_left"):
         build_route(
             maps[HIGHWAY], RouteSpec(HIGHWAY, 1, -1, 100.0, 90.0, changes=((30.0, Command.CHANGE_LEFT),))
         )
 
 
-def test_unknown_lane(maps):
+def test_unknown_lane(maps: dict[str, carla.Map]) -> None:
     with pytest.raises(ValueError, match="has no lane"):
         build_route(maps[CURVES], RouteSpec(CURVES, 77, -1, 0.0, 50.0))
 
 
-def test_locate_is_the_inverse_of_pose_at(maps):
+def test_locate_is_the_inverse_of_pose_at(maps: dict[str, carla.Map]) -> None:
     route = build_route(maps[CURVES], RouteSpec(CURVES, 1, -1, 180.0, 120.0))
     near = None
     for s_m in np.arange(-3.0, 124.0, 0.7):
@@ -118,7 +121,7 @@ def test_locate_is_the_inverse_of_pose_at(maps):
 
 
 @pytest.mark.parametrize("name", [CROSS, CURVES, HIGHWAY])
-def test_polygons_cover_the_lanes_and_not_the_grass(maps, name):
+def test_polygons_cover_the_lanes_and_not_the_grass(maps: dict[str, carla.Map], name: str) -> None:
     surfaces = bake(maps[name])
     ground = surfaces.roadblocks + surfaces.intersections
     for waypoint in maps[name].generate_waypoints(3.3):
@@ -141,7 +144,7 @@ def test_polygons_cover_the_lanes_and_not_the_grass(maps, name):
 
 
 @pytest.mark.parametrize("name", [CROSS, CURVES])  # CURVES has no junction
-def test_baked_map_comes_back_from_disk(maps, tmp_path, name):
+def test_baked_map_comes_back_from_disk(maps: dict[str, carla.Map], tmp_path: Path, name: str) -> None:
     first = map_polygons(maps[name], tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
     again = map_polygons(maps[name], tmp_path)

@@ -109,7 +109,7 @@ def test_walkers_start_beside_the_lane_at_a_human_pace(scenario: str) -> None:
 
 
 def test_blueprint_and_colour_do_not_tell_the_part() -> None:
-    colours = {"parked": set(), "lead": set()}
+    colours: dict[str, set[str]] = {"parked": set(), "lead": set()}
     for seed in range(60):
         for scenario, name in (("ParkedObstacle", "parked"), ("HardBreakRoute", "lead")):
             part = next(p for p in placed(Case(scenario, seed))[1] if p.name == name)

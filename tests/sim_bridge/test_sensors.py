@@ -1,24 +1,31 @@
-import queue
+from __future__ import annotations
 
+import queue
+from collections.abc import Iterator
+from typing import Any
+
+import carla
 import pytest
 
 from takeover.errors import UsageError
 from takeover.sim_bridge.bridge import Bridge
 from takeover.sim_bridge.sensors import CameraSet, CollisionSensor
+from takeover.sim_bridge.server import EmbeddedServer
 from takeover.vocabulary import PLAN_PERIOD_TICKS, CameraSpec
 
 CAR = "vehicle.lincoln.mkz_2020"
 FRONT, LEFT = CameraSpec("front", 64, 32), CameraSpec("left", 64, 32, yaw_rad=0.9)
+Stage = tuple[Bridge, CameraSet, carla.Actor]
 
 
 @pytest.fixture
-def rig(server):
+def rig(server: EmbeddedServer) -> Iterator[Stage]:
     with Bridge(server.host, server.port) as bridge:
         ego = bridge.spawn(CAR, bridge.carla_map.get_spawn_points()[0])
         yield bridge, CameraSet(bridge, ego, (FRONT,), wait_s=0.5), ego
 
 
-def settle(bridge, cameras):
+def settle(bridge: Bridge, cameras: CameraSet) -> carla.WorldSnapshot:
     for _ in range(3):
         snapshot = bridge.tick()
         if cameras.find_phase(snapshot.frame):
@@ -26,7 +33,7 @@ def settle(bridge, cameras):
     raise AssertionError("no image")
 
 
-def test_every_tick_is_complete(rig):
+def test_every_tick_is_complete(rig: Stage) -> None:
     bridge, cameras, _ = rig
     snapshot = settle(bridge, cameras)
     first = snapshot.frame
@@ -40,10 +47,10 @@ def test_every_tick_is_complete(rig):
         snapshot = bridge.tick()
 
 
-def test_faults_are_named(rig):
+def test_faults_are_named(rig: Stage) -> None:
     bridge, cameras, _ = rig
     snapshot = settle(bridge, cameras)
-    old = []
+    old: list[Any] = []
     while not old:
         try:
             old.append(cameras._arrived.get(timeout=0.5))
@@ -65,27 +72,29 @@ def test_faults_are_named(rig):
     assert got.frame(0, ()) is None
 
 
-def test_two_views(rig):
+def test_two_views(rig: Stage) -> None:
     bridge, _, ego = rig
     cameras = CameraSet(bridge, ego, (FRONT, LEFT), wait_s=0.5)
     snapshot = settle(bridge, cameras)
     got = cameras.collect(snapshot.frame)
     assert got.faults == ()
+    assert got.images is not None
     assert got.images.shape == (2, 32, 64, 3)
     assert (got.images[0] != got.images[1]).any()
     with pytest.raises(UsageError, match="differ in size"):
         CameraSet(bridge, ego, (FRONT, CameraSpec("wide", 128, 32)))
 
 
-def test_visible_pixels(rig):
+def test_visible_pixels(rig: Stage) -> None:
     bridge, cameras, _ = rig
     snapshot = settle(bridge, cameras)
     frame = cameras.collect(snapshot.frame).frame(7, [1 << 15])
+    assert frame is not None
     assert frame.tick == 7
     assert frame.visible_px == {}
 
 
-def test_collision_sensor_is_silent_without_a_collision(rig):
+def test_collision_sensor_is_silent_without_a_collision(rig: Stage) -> None:
     bridge, _, ego = rig
     sensor = CollisionSensor(bridge, ego)
     bridge.tick()

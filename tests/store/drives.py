@@ -48,7 +48,9 @@ def meta(episode_id: str, **changes: Any) -> EpisodeMeta:
 
 
 def tick(number: int) -> TickRow:
-    agents = (Agent(9, ActorKind.WALKER, 40.0, 3.0 - 0.1 * number, -1.5, 2.0, 0.5, 0.5, "walker", 0.0, -2.0),)
+    agents: tuple[Agent, ...] = (
+        Agent(9, ActorKind.WALKER, 40.0, 3.0 - 0.1 * number, -1.5, 2.0, 0.5, 0.5, "walker", 0.0, -2.0),
+    )
     if number >= 15:
         agents += (Agent(4, ActorKind.VEHICLE, 20.0 + number, 0.0, 0.0, 5.0, 4.5, 2.0, "lead", 5.0, 0.0),)
     driver = 30 <= number < 45

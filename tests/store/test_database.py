@@ -525,7 +525,7 @@ def test_history_comes_in_the_order_of_writing(tmp_path: Path) -> None:
 def test_exports(tmp_path: Path) -> None:
     store = filled(tmp_path)
     assert export.pairs_to_parquet(store, tmp_path / "pairs.parquet") == 3
-    table = duckdb.sql(f"SELECT chosen_m, details FROM '{tmp_path}/pairs.parquet'").fetchall()
+    table = duckdb.execute(f"SELECT chosen_m, details FROM '{tmp_path}/pairs.parquet'").fetchall()
     assert table[0] == ([float(i) for i in range(16)], '{"pixels": 30}')
     assert export.pairs_to_sharegpt(store, tmp_path / "out", round_number=1) == 3
     items = json.loads((tmp_path / "out" / "pairs.json").read_text())

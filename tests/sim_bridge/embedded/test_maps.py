@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from itertools import pairwise
+from pathlib import Path
 from xml.etree import ElementTree
 
 import carla
@@ -36,7 +37,7 @@ def test_names() -> None:
     assert map_display_name("/a/b/My.xodr") == "My"
 
 
-def test_unknown_maps_are_refused_with_a_fix(tmp_path) -> None:
+def test_unknown_maps_are_refused_with_a_fix(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         load_xodr("Town99")
     assert "TownCross" in caught.value.fix
@@ -44,13 +45,13 @@ def test_unknown_maps_are_refused_with_a_fix(tmp_path) -> None:
         load_xodr(str(tmp_path / "none.xodr"))
 
 
-def test_a_file_of_the_user(tmp_path) -> None:
+def test_a_file_of_the_user(tmp_path: Path) -> None:
     path = tmp_path / "mine.xodr"
     path.write_text(load_xodr("TownCurves"))
     assert load_xodr(str(path)) == load_xodr("TownCurves")
 
 
-def test_positions_are_finite(town) -> None:
+def test_positions_are_finite(town: tuple[str, str, carla.Map]) -> None:
     points = town[2].generate_waypoints(0.5)
     assert len(points) > 5000
     for point in points:
@@ -58,7 +59,7 @@ def test_positions_are_finite(town) -> None:
         assert math.isfinite(place.x + place.y + place.z + point.transform.rotation.yaw)
 
 
-def test_lanes_end_only_by_tapering_and_meet_without_gaps(town) -> None:
+def test_lanes_end_only_by_tapering_and_meet_without_gaps(town: tuple[str, str, carla.Map]) -> None:
     tapered = 0
     for (road, lane), last in lane_ends(town[2]).items():
         here = last
@@ -77,14 +78,14 @@ def test_lanes_end_only_by_tapering_and_meet_without_gaps(town) -> None:
     assert tapered == {"TownCross": 2, "TownCurves": 2, "TownHighway": 1}[town[0]]
 
 
-def test_driving_lanes_are_3_5_m_wide(town) -> None:
+def test_driving_lanes_are_3_5_m_wide(town: tuple[str, str, carla.Map]) -> None:
     widths = [p.lane_width for p in town[2].generate_waypoints(5.0)]
     full = [w for w in widths if abs(w - 3.5) < 0.01]
     assert len(full) > 0.9 * len(widths)
     assert max(widths) < 3.51
 
 
-def test_junction_ids_are_no_road_ids(town) -> None:
+def test_junction_ids_are_no_road_ids(town: tuple[str, str, carla.Map]) -> None:
     root = ElementTree.fromstring(town[1])
     roads = {road.get("id") for road in root.findall("road")}
     assert not roads & {junction.get("id") for junction in root.findall("junction")}
@@ -94,15 +95,15 @@ def test_junction_ids_are_no_road_ids(town) -> None:
     assert all(mark.get("laneChange") for mark in root.iter("roadMark"))
 
 
-def test_the_text_can_be_made_again(town) -> None:
+def test_the_text_can_be_made_again(town: tuple[str, str, carla.Map]) -> None:
     pytest.importorskip("scenariogeneration")
-    from takeover.sim_bridge.embedded.maps import build
+    from takeover.sim_bridge.embedded.maps import build, towns
 
-    made = {make().name: build.to_xml(make()) for make in build.TOWNS}
+    made = {make().name: build.to_xml(make()) for make in towns.TOWNS}
     assert made[town[0]] == town[1]
 
 
-def test_lane_types_beside_the_road(town) -> None:
+def test_lane_types_beside_the_road(town: tuple[str, str, carla.Map]) -> None:
     kinds = set()
     for point in town[2].generate_waypoints(40.0):
         beside = point

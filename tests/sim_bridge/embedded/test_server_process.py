@@ -1,5 +1,7 @@
 """The embedded server as a process and its manners towards clients, through the real client."""
 
+from __future__ import annotations
+
 import json
 import os
 import signal
@@ -18,23 +20,26 @@ from takeover.sim_bridge.server import EmbeddedServer
 CAR = "vehicle.lincoln.mkz_2020"
 
 
-def client_of(server):
+def client_of(server: EmbeddedServer) -> carla.Client:
     client = carla.Client(server.host, server.port, 1)
     client.set_timeout(5.0)
     return client
 
 
-def script(server, body, **more):
+def script(server: EmbeddedServer, body: str) -> subprocess.Popen[str]:
     """Runs a client in a process of its own."""
     head = "import carla, os, sys, time\n"
     head += f"client = carla.Client({server.host!r}, {server.port}, 1); client.set_timeout(5.0)\n"
     head += "world = client.get_world()\n"
-    return subprocess.Popen(
-        [sys.executable, "-P", "-c", head + body], stdout=subprocess.PIPE, text=True, **more
-    )
+    return subprocess.Popen([sys.executable, "-P", "-c", head + body], stdout=subprocess.PIPE, text=True)
 
 
-def gone(pid, within_s=5.0):
+def first_line(child: subprocess.Popen[str]) -> str:
+    assert child.stdout is not None
+    return child.stdout.readline()
+
+
+def gone(pid: int, within_s: float = 5.0) -> bool:
     until = time.monotonic() + within_s
     while time.monotonic() < until:
         try:
@@ -48,7 +53,7 @@ def gone(pid, within_s=5.0):
     return False
 
 
-def test_maps_can_be_changed(server):
+def test_maps_can_be_changed(server: EmbeddedServer) -> None:
     client = client_of(server)
     assert {name.rsplit("/")[-1] for name in client.get_available_maps()} >= {"TownCurves", "TownCross"}
     world = client.load_world("TownCross")
@@ -64,14 +69,14 @@ def test_maps_can_be_changed(server):
     client.load_world("TownCurves")
 
 
-def test_an_unknown_call_fails(server):
+def test_an_unknown_call_fails(server: EmbeddedServer) -> None:
     client = client_of(server)
     with pytest.raises(RuntimeError, match="start_recorder"):
         client.start_recorder("/tmp/nowhere.log")
     assert client.get_server_version() == "0.9.16"
 
 
-def test_an_unknown_call_that_nobody_waits_for_fails_the_next_one(server):
+def test_an_unknown_call_that_nobody_waits_for_fails_the_next_one(server: EmbeddedServer) -> None:
     client = client_of(server)
     world = client.get_world()
     ego = world.spawn_actor(world.get_blueprint_library().find(CAR), world.get_map().get_spawn_points()[0])
@@ -87,7 +92,7 @@ def test_an_unknown_call_that_nobody_waits_for_fails_the_next_one(server):
         ego.destroy()
 
 
-def test_a_second_client_sees_the_same_world_even_when_nobody_ticks(server):
+def test_a_second_client_sees_the_same_world_even_when_nobody_ticks(server: EmbeddedServer) -> None:
     first = client_of(server)
     world = first.get_world()
     settings = world.get_settings()
@@ -106,7 +111,7 @@ def test_a_second_client_sees_the_same_world_even_when_nobody_ticks(server):
         world.apply_settings(settings)
 
 
-def test_a_killed_client_does_no_harm(server):
+def test_a_killed_client_does_no_harm(server: EmbeddedServer) -> None:
     body = (
         "bp = world.get_blueprint_library()\n"
         "camera = world.spawn_actor(bp.find('sensor.camera.rgb'), carla.Transform(carla.Location(z=2.0)))\n"
@@ -115,7 +120,7 @@ def test_a_killed_client_does_no_harm(server):
         "time.sleep(60)\n"
     )
     child = script(server, body)
-    camera = int(child.stdout.readline().split()[1])
+    camera = int(first_line(child).split()[1])
     child.kill()
     child.wait()
     client = client_of(server)
@@ -125,21 +130,23 @@ def test_a_killed_client_does_no_harm(server):
     assert client.apply_batch_sync([carla.command.DestroyActor(camera)], False)[0].error == ""
 
 
-def test_nonsense_on_the_ports_is_survived(server):
+def test_nonsense_on_the_ports_is_survived(server: EmbeddedServer) -> None:
     for data in (b"GET / HTTP/1.1\r\n\r\n", b"\xc1" * 100, b""):
         with socket.create_connection((server.host, server.port)) as sock:
             sock.sendall(data)
     assert client_of(server).get_server_version() == "0.9.16"
 
 
-def test_the_traffic_manager_drives():
+def test_the_traffic_manager_drives() -> None:
     body = (
-        "import json, socket\n"
-        "free = socket.create_server(('127.0.0.1', 0)); port = free.getsockname()[1]; free.close()\n"
+        "import json\n"
         "settings = world.get_settings(); settings.synchronous_mode = True; settings.fixed_delta_seconds = 0.05\n"
         "world.apply_settings(settings)\n"
         "bp = world.get_blueprint_library(); places = world.get_map().get_spawn_points()\n"
-        "tm = client.get_trafficmanager(port); tm.set_synchronous_mode(True); tm.set_random_device_seed(1)\n"
+        "def manager(port):\n"  # below the ephemeral ports, which any client may be given meanwhile
+        "    try: return client.get_trafficmanager(port)\n"
+        "    except RuntimeError: return manager(port + 1)\n"
+        "tm = manager(20000 + os.getpid() % 9000); tm.set_synchronous_mode(True); tm.set_random_device_seed(1)\n"
         "cars = [world.spawn_actor(bp.find('vehicle.tesla.model3'), places[i]) for i in (0, 40)]\n"
         "world.tick()\n"
         "for car in cars: car.set_autopilot(True, tm.get_port())\n"
@@ -157,7 +164,7 @@ def test_the_traffic_manager_drives():
     assert all(on_road)
 
 
-def test_a_session_like_manual_control(server):
+def test_a_session_like_manual_control(server: EmbeddedServer) -> None:
     client = client_of(server)
     world = client.get_world()
     town = world.get_map()
@@ -183,7 +190,7 @@ def test_a_session_like_manual_control(server):
         attach_to=player,
         attachment_type=carla.AttachmentType.SpringArmGhost,
     )
-    images = []
+    images: list[carla.Image] = []
     camera.listen(images.append)
     player.set_light_state(carla.VehicleLightState(carla.VehicleLightState.LowBeam))
     world.set_weather(carla.WeatherParameters.WetSunset)
@@ -199,7 +206,7 @@ def test_a_session_like_manual_control(server):
         assert actor.destroy()
 
 
-def test_the_server_reports_itself_and_ends_with_its_parent():
+def test_the_server_reports_itself_and_ends_with_its_parent() -> None:
     server = EmbeddedServer.start(map_name="TownHighway")
     assert client_of(server).get_world().get_map().name.endswith("TownHighway")
     server.close()
@@ -208,7 +215,7 @@ def test_the_server_reports_itself_and_ends_with_its_parent():
     assert gone(server.pid, 0.1)
 
 
-def test_the_server_ends_when_its_parent_is_killed():
+def test_the_server_ends_when_its_parent_is_killed() -> None:
     body = (
         "import os, time\n"
         "from takeover.sim_bridge.server import EmbeddedServer\n"
@@ -216,22 +223,22 @@ def test_the_server_ends_when_its_parent_is_killed():
         "time.sleep(60)\n"
     )
     parent = subprocess.Popen([sys.executable, "-P", "-c", body], stdout=subprocess.PIPE, text=True)
-    pid = int(parent.stdout.readline())
+    pid = int(first_line(parent))
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     assert gone(pid)
 
 
-def test_a_map_that_does_not_exist():
+def test_a_map_that_does_not_exist() -> None:
     with pytest.raises(SimulatorError, match="did not start"):
         EmbeddedServer.start(map_name="TownOfNowhere")
 
 
-def test_alone_it_reports_on_standard_output():
+def test_alone_it_reports_on_standard_output() -> None:
     command = [sys.executable, "-P", "-m", "takeover.sim_bridge.embedded", "--map", "TownCross"]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        report = json.loads(child.stdout.readline())
+        report = json.loads(first_line(child))
         client = carla.Client(report["host"], report["port"], 1)
         client.set_timeout(5.0)
         assert client.get_server_version() == "0.9.16"
@@ -240,6 +247,6 @@ def test_alone_it_reports_on_standard_output():
         child.wait(5)
 
 
-def test_warming_only_fills_the_cache():
+def test_warming_only_fills_the_cache() -> None:
     command = [sys.executable, "-P", "-m", "takeover.sim_bridge.embedded", "--warm"]
     assert subprocess.run(command, check=True, capture_output=True, timeout=120).stdout == b""

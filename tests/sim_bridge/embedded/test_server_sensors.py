@@ -1,10 +1,17 @@
 """Cameras and the other sensors of the embedded server, seen through the real client."""
 
+from __future__ import annotations
+
 import queue
+from collections.abc import Iterator
+from typing import Any
 
 import carla
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
+from takeover.sim_bridge.server import EmbeddedServer
 
 from .test_server_world import CAR, Rig
 
@@ -13,7 +20,7 @@ SIZE = {"image_size_x": 192, "image_size_y": 96, "fov": 76.0}
 
 
 @pytest.fixture
-def rig(server):
+def rig(server: EmbeddedServer) -> Iterator[Rig]:
     rig = Rig(server)
     yield rig
     rig.close()
@@ -22,17 +29,24 @@ def rig(server):
 class Ear:
     """Images of a camera on a car."""
 
-    def __init__(self, rig, kind, parent, where=FRONT, **attributes):
+    def __init__(
+        self,
+        rig: Rig,
+        kind: str,
+        parent: carla.Actor | None,
+        where: carla.Transform = FRONT,
+        **attributes: object,
+    ) -> None:
         self.sensor = rig.spawn(f"sensor.camera.{kind}", where, parent=parent, **(SIZE | attributes))
-        self.images = queue.SimpleQueue()
+        self.images: queue.SimpleQueue[carla.Image] = queue.SimpleQueue()
         self.sensor.listen(self.images.put)
 
-    def next(self):
+    def next(self) -> tuple[carla.Image, NDArray[np.uint8]]:
         image = self.images.get(timeout=3.0)
         return image, np.frombuffer(image.raw_data, np.uint8).reshape(image.height, image.width, 4)
 
 
-def test_all_cameras_see_the_same_moment(rig):
+def test_all_cameras_see_the_same_moment(rig: Rig) -> None:
     ego = rig.spawn(CAR, rig.points[0])
     lead = rig.spawn("vehicle.audi.tt", rig.ahead(0, 14.0), color="255,0,0")
     kinds = ("rgb", "instance_segmentation", "semantic_segmentation", "depth")
@@ -57,7 +71,7 @@ def test_all_cameras_see_the_same_moment(rig):
     assert np.median(metres[mask]) == pytest.approx(14.0 - 2.1 - 1.2, abs=1.0)
 
 
-def test_a_camera_keeps_its_period(rig):
+def test_a_camera_keeps_its_period(rig: Rig) -> None:
     ego = rig.spawn(CAR, rig.points[0])
     ears = [Ear(rig, kind, ego, sensor_tick=0.5) for kind in ("rgb", "instance_segmentation")]
     first = rig.tick().frame
@@ -67,7 +81,7 @@ def test_a_camera_keeps_its_period(rig):
         assert ear.images.empty()
 
 
-def test_brake_lamps_light_when_braking(rig):
+def test_brake_lamps_light_when_braking(rig: Rig) -> None:
     ego = rig.spawn(CAR, rig.points[0])
     lead = rig.spawn("vehicle.audi.tt", rig.ahead(0, 9.0), color="20,20,24")
     ear = Ear(rig, "rgb", ego)
@@ -81,7 +95,7 @@ def test_brake_lamps_light_when_braking(rig):
     assert redness[1] > redness[0] + 4
 
 
-def test_a_following_camera_sees_its_own_car(rig):
+def test_a_following_camera_sees_its_own_car(rig: Rig) -> None:
     ego = rig.spawn(CAR, rig.points[0])
     behind = carla.Transform(carla.Location(x=-8.0, z=4.0), carla.Rotation(pitch=-15.0))
     ear = Ear(rig, "instance_segmentation", ego, where=behind)
@@ -90,7 +104,7 @@ def test_a_following_camera_sees_its_own_car(rig):
     assert (ids[..., 1] == ego.id & 0xFF).sum() > 200
 
 
-def test_a_stopped_camera_sends_nothing_and_can_go(rig):
+def test_a_stopped_camera_sends_nothing_and_can_go(rig: Rig) -> None:
     ego = rig.spawn(CAR, rig.points[0])
     ear = Ear(rig, "rgb", ego)
     rig.tick(2)
@@ -100,9 +114,9 @@ def test_a_stopped_camera_sends_nothing_and_can_go(rig):
     assert ear.images.empty()
 
 
-def test_place_and_inertia(rig):
+def test_place_and_inertia(rig: Rig) -> None:
     ego = rig.spawn(CAR, rig.points[0])
-    found = queue.SimpleQueue()
+    found: queue.SimpleQueue[Any] = queue.SimpleQueue()
     for kind in ("gnss", "imu"):
         rig.spawn(f"sensor.other.{kind}", parent=ego).listen(found.put)
     ego.apply_control(carla.VehicleControl(throttle=1.0))
@@ -116,7 +130,7 @@ def test_place_and_inertia(rig):
     assert inertia.accelerometer.z == pytest.approx(9.81)
 
 
-def test_lights_are_drawn(server):
+def test_lights_are_drawn(server: EmbeddedServer) -> None:
     rig = Rig(server, "TownCross")
     try:
         rig.tick()

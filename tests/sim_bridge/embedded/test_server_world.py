@@ -1,14 +1,19 @@
 """The world of the embedded server, seen through the real client."""
 
+from __future__ import annotations
+
 import hashlib
 import math
 import queue
+from collections.abc import Iterator
+from typing import Any
 
 import carla
 import numpy as np
 import pytest
 
 from takeover.scoring.kinematics import EGO, pedals_to_actuators, step_bicycle
+from takeover.sim_bridge.server import EmbeddedServer
 
 CAR = "vehicle.lincoln.mkz_2020"
 DT_S = 0.05
@@ -17,7 +22,7 @@ DT_S = 0.05
 class Rig:
     """A client in synchronous mode that removes what it spawned."""
 
-    def __init__(self, server, town="TownCurves"):
+    def __init__(self, server: EmbeddedServer, town: str = "TownCurves") -> None:
         self.client = carla.Client(server.host, server.port, 1)
         self.client.set_timeout(5.0)
         self.world = self.client.load_world(town)
@@ -26,9 +31,15 @@ class Rig:
         self.world.apply_settings(settings)
         self.library = self.world.get_blueprint_library()
         self.points = self.world.get_map().get_spawn_points()
-        self.actors = []
+        self.actors: list[carla.Actor] = []
 
-    def spawn(self, name, place=None, parent=None, **attributes):
+    def spawn(
+        self,
+        name: str,
+        place: carla.Transform | None = None,
+        parent: carla.Actor | None = None,
+        **attributes: object,
+    ) -> carla.Actor:
         blueprint = self.library.find(name)
         for key, value in attributes.items():
             blueprint.set_attribute(key, str(value))
@@ -36,7 +47,7 @@ class Rig:
         self.actors.append(actor)
         return actor
 
-    def ahead(self, number, along, across=0.0, z=0.0):
+    def ahead(self, number: int, along: float, across: float = 0.0, z: float = 0.0) -> carla.Transform:
         """Pose in front of a spawn point."""
         base = self.points[number]
         forward, right = base.get_forward_vector(), base.get_right_vector()
@@ -44,12 +55,12 @@ class Rig:
         place.z = z
         return carla.Transform(place, base.rotation)
 
-    def tick(self, count=1):
+    def tick(self, count: int = 1) -> carla.WorldSnapshot:
         for _ in range(count):
             self.world.tick()
         return self.world.get_snapshot()
 
-    def close(self):
+    def close(self) -> None:
         for actor in self.actors:
             if isinstance(actor, carla.Sensor) and actor.is_listening():
                 actor.stop()
@@ -60,17 +71,17 @@ class Rig:
 
 
 @pytest.fixture
-def rig(server):
+def rig(server: EmbeddedServer) -> Iterator[Rig]:
     rig = Rig(server)
     yield rig
     rig.close()
 
 
-def speed(actor):
+def speed(actor: carla.Actor) -> float:
     return actor.get_velocity().length()
 
 
-def test_ticks_are_steps(rig):
+def test_ticks_are_steps(rig: Rig) -> None:
     before = rig.tick()
     after = rig.tick(10)
     assert after.frame - before.frame == 10
@@ -78,7 +89,7 @@ def test_ticks_are_steps(rig):
     assert after.timestamp.delta_seconds == pytest.approx(DT_S)
 
 
-def test_without_synchronous_mode_the_clock_ticks(server):
+def test_without_synchronous_mode_the_clock_ticks(server: EmbeddedServer) -> None:
     client = carla.Client(server.host, server.port)
     client.set_timeout(5.0)
     world = client.get_world()
@@ -88,7 +99,7 @@ def test_without_synchronous_mode_the_clock_ticks(server):
     assert 0.1 < seconds < 0.6
 
 
-def test_a_car_moves_as_the_house_model(rig):
+def test_a_car_moves_as_the_house_model(rig: Rig) -> None:
     ego = rig.spawn(CAR, rig.points[0])
     rig.tick()
     start = ego.get_transform()
@@ -107,7 +118,7 @@ def test_a_car_moves_as_the_house_model(rig):
     assert ego.get_control().throttle == pytest.approx(0.6)
 
 
-def test_braking_stops_and_holds(rig):
+def test_braking_stops_and_holds(rig: Rig) -> None:
     ego = rig.spawn(CAR, rig.points[0])
     ego.set_target_velocity(10.0 * rig.points[0].get_forward_vector())
     rig.tick()
@@ -118,12 +129,12 @@ def test_braking_stops_and_holds(rig):
     assert rig.points[0].location.distance(ego.get_location()) < 12.0
 
 
-def test_a_blocked_place_and_bodies_hold(rig):
+def test_a_blocked_place_and_bodies_hold(rig: Rig) -> None:
     ego = rig.spawn(CAR, rig.points[0])
     rig.tick()
     assert rig.world.try_spawn_actor(rig.library.find(CAR), ego.get_transform()) is None
     barrier = rig.spawn("static.prop.streetbarrier", rig.ahead(0, 15.0))
-    events = queue.SimpleQueue()
+    events: queue.SimpleQueue[Any] = queue.SimpleQueue()
     sensor = rig.spawn("sensor.other.collision", parent=ego)
     sensor.listen(events.put)
     ego.set_target_velocity(20.0 * rig.points[0].get_forward_vector())
@@ -140,7 +151,7 @@ def test_a_blocked_place_and_bodies_hold(rig):
     assert event.normal_impulse.length() > 1e4
 
 
-def test_two_cars_share_the_impact(rig):
+def test_two_cars_share_the_impact(rig: Rig) -> None:
     ego = rig.spawn(CAR, rig.points[0])
     other = rig.spawn("vehicle.tesla.model3", rig.ahead(0, 12.0))
     ego.set_target_velocity(8.0 * rig.points[0].get_forward_vector())
@@ -149,7 +160,7 @@ def test_two_cars_share_the_impact(rig):
     assert speed(ego) <= speed(other) + 0.5
 
 
-def test_a_walker_walks_and_stops_a_car(rig):
+def test_a_walker_walks_and_stops_a_car(rig: Rig) -> None:
     walker = rig.spawn("walker.pedestrian.0004", rig.ahead(0, 10.0, 3.0, z=1.0))
     rig.tick()
     assert walker.get_location().z == pytest.approx(0.93, abs=0.01)
@@ -159,7 +170,7 @@ def test_a_walker_walks_and_stops_a_car(rig):
     assert speed(walker) == pytest.approx(1.5, abs=1e-3)
     assert walker.get_location().distance(rig.ahead(0, 10.0, 1.5, z=0.93).location) < 0.05
     ego = rig.spawn(CAR, rig.points[0])
-    events = queue.SimpleQueue()
+    events: queue.SimpleQueue[Any] = queue.SimpleQueue()
     rig.spawn("sensor.other.collision", parent=ego).listen(events.put)
     ego.set_target_velocity(10.0 * rig.points[0].get_forward_vector())
     rig.tick(25)
@@ -167,7 +178,7 @@ def test_a_walker_walks_and_stops_a_car(rig):
     assert speed(ego) == 0.0
 
 
-def test_transforms_and_held_actors(rig):
+def test_transforms_and_held_actors(rig: Rig) -> None:
     ego = rig.spawn(CAR, rig.points[0])
     target = rig.ahead(0, 30.0)
     ego.set_transform(target)
@@ -179,7 +190,7 @@ def test_transforms_and_held_actors(rig):
     assert ego.get_location().distance(target.location) < 0.01
 
 
-def test_children_follow_and_go_with_their_parent(rig):
+def test_children_follow_and_go_with_their_parent(rig: Rig) -> None:
     ego = rig.spawn(CAR, rig.points[0])
     mount = carla.Transform(carla.Location(1.0, 0.5, 1.6), carla.Rotation(pitch=-10.0, yaw=30.0))
     camera = rig.spawn("sensor.camera.rgb", mount, parent=ego)
@@ -195,7 +206,7 @@ def test_children_follow_and_go_with_their_parent(rig):
     assert camera.id not in [actor.id for actor in rig.world.get_actors()]
 
 
-def test_ids_are_never_used_twice(rig):
+def test_ids_are_never_used_twice(rig: Rig) -> None:
     first = rig.spawn(CAR, rig.points[0])
     rig.tick()
     assert first.destroy()
@@ -206,7 +217,7 @@ def test_ids_are_never_used_twice(rig):
     assert third.id > second.id
 
 
-def test_batches_answer_one_by_one(rig):
+def test_batches_answer_one_by_one(rig: Rig) -> None:
     blueprint = rig.library.find(CAR)
     spawn = carla.command.SpawnActor
     answers = rig.client.apply_batch_sync(
@@ -229,7 +240,7 @@ def test_batches_answer_one_by_one(rig):
     assert speed(moving) > 0.5
 
 
-def test_vehicle_lights_and_physics_control(rig):
+def test_vehicle_lights_and_physics_control(rig: Rig) -> None:
     ego = rig.spawn(CAR, rig.points[0])
     lights = carla.VehicleLightState(carla.VehicleLightState.LeftBlinker | carla.VehicleLightState.Position)
     ego.set_light_state(lights)
@@ -243,7 +254,7 @@ def test_vehicle_lights_and_physics_control(rig):
     assert ego.get_physics_control().mass == pytest.approx(2000.0)
 
 
-def test_weather_is_kept(rig):
+def test_weather_is_kept(rig: Rig) -> None:
     rig.world.set_weather(carla.WeatherParameters.HardRainNoon)
     rig.tick()
     found = rig.world.get_weather()
@@ -251,7 +262,7 @@ def test_weather_is_kept(rig):
     assert found.sun_altitude_angle == pytest.approx(carla.WeatherParameters.HardRainNoon.sun_altitude_angle)
 
 
-def test_traffic_lights(server):
+def test_traffic_lights(server: EmbeddedServer) -> None:
     rig = Rig(server, "TownCross")
     try:
         rig.tick()
@@ -286,8 +297,8 @@ def test_traffic_lights(server):
         rig.close()
 
 
-def test_the_same_commands_give_the_same_world(server):
-    def digest():
+def test_the_same_commands_give_the_same_world(server: EmbeddedServer) -> None:
+    def digest() -> str:
         rig = Rig(server, "TownCross")
         rng, state = np.random.default_rng(7), hashlib.sha256()
         cars = [
