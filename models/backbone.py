@@ -25,11 +25,14 @@ from transformers import (
     Qwen3VLForConditionalGeneration,
     Qwen3VLProcessor,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from ..errors import PolicyError
 from .actions import ActionCodec
 from .tiny import ConvTower, DrivingLlava, TinyConfig, build_tiny
 from .vla import DrivingMixin, HeadConfig
+
+disable_progress_bar()  # a bar for each load of a few megabytes hides the run's own
 
 ADAPTER_FILE = "adapter_config.json"
 HEAD = "action_head"

@@ -139,6 +139,7 @@ class DrivingMixin:
         if not getattr(config, "driving", None):
             config.driving = asdict(HeadConfig())
         super().__init__(config, *args, **kwargs)  # type: ignore[call-arg]
+        self.loss_type = "ForCausalLM"  # transformers guesses it from the class's name, and ours says nothing
         hidden = config.get_text_config().hidden_size
         self.action_head = ActionHead(hidden, HeadConfig(**config.driving))
         self._captured: tuple[Tensor, Tensor] | None = None
