@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PolicyError, RegistryError
+from ..store.locking import locked
 from .manifest import MANIFEST, Provenance, verify_folder, write_manifest
 
 for _key, _value in {
@@ -40,8 +41,11 @@ from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
 MODEL = "driver"
 EXPERIMENT = "takeover"
+DATABASE = "mlflow.db"
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+KEY = "takeover.key"  # tag of a run: what a repeated step finds it by
 _BATCH = 900  # metrics per request; MLflow takes 1000
+_MAKE_WAIT_S = 60.0  # for another process that makes the sqlite store
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +86,13 @@ class Registry:
         """
         self.home = Path(home).resolve()
         self.model = model
-        own = f"sqlite:///{self.home / 'mlflow.db'}"
+        own = f"sqlite:///{self.home / DATABASE}"
         self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or own
         for name in ("alembic", "mlflow", "mlflow.store.db.utils"):
             logging.getLogger(name).setLevel(logging.WARNING)
         with _explained("open"):
             if self.uri == own:
-                self.home.mkdir(parents=True, exist_ok=True)
+                _make_sqlite(self.home / DATABASE)
             mlflow.set_tracking_uri(self.uri)
             mlflow.set_registry_uri(self.uri)
             self.client = MlflowClient(self.uri, self.uri)
@@ -102,11 +106,25 @@ class Registry:
             if not self.client.search_registered_models(f"name = '{model}'"):
                 self.client.create_registered_model(model)
 
-    def start_run(self, name: str, params: Mapping[str, object], parent: str | None = None) -> str:
-        """Open a run (a whole `loop run`, or a round under its parent) and give its id."""
-        tags = {"mlflow.parentRunId": parent} if parent else {}
+    def start_run(
+        self, name: str, params: Mapping[str, object], parent: str | None = None, key: str = ""
+    ) -> str:
+        """Open a run (a whole `loop run`, or a round under its parent) and give its id.
+
+        Args:
+            name: For people.
+            params: Logged with it.
+            parent: Run that it belongs to.
+            key: A run that was opened with the same key is given again: a killed process leaves none behind.
+        """
+        tags = ({"mlflow.parentRunId": parent} if parent else {}) | ({KEY: key} if key else {})
         with _explained("start a run"):
-            run = self.client.create_run(self.experiment_id, run_name=name, tags=tags)
+            found = (
+                self.client.search_runs([self.experiment_id], f"tags.`{KEY}` = '{key}'", max_results=1)
+                if key
+                else []
+            )
+            run = found[0] if found else self.client.create_run(self.experiment_id, run_name=name, tags=tags)
             listed = [Param(key, str(value)[:6000]) for key, value in params.items()]
             for start in range(0, len(listed), 100):
                 self.client.log_batch(run.info.run_id, params=listed[start : start + 100])
@@ -157,7 +175,8 @@ class Registry:
     ) -> Version:
         """Register a generation: manifest and card into `folder`, artifacts, version, the tag `complete` last.
 
-        A process that dies on the way leaves a version without that tag, which nothing here will ever use.
+        A process that dies on the way leaves a version without that tag, which nothing here will ever use; the
+        same call again removes it, and gives a version that it had finished instead of a second one.
 
         Args:
             folder: Saved policy (`Policy.save`); gets `manifest.json` and `README.md`.
@@ -165,6 +184,13 @@ class Registry:
             run_id: The round's run.
             metrics: Bound to the model.
         """
+        with _explained("register"):
+            for entry in self.client.search_model_versions(f"name = '{self.model}' AND run_id = '{run_id}'"):
+                found = _version(entry)
+                if not found.complete:
+                    self.client.delete_model_version(self.model, str(found.version))
+                elif found.generation == provenance.generation:
+                    return found
         digest = write_manifest(folder, provenance, metrics or {})
         with _explained("register"):
             logged = self.client.create_logged_model(
@@ -341,12 +367,14 @@ class Registry:
             raise RegistryError("there is no previous champion", fix="Name a version to roll back to.")
         found = self.verify(target)
         canary(found.path)
+        if (
+            old is not None
+        ):  # first: a process that dies after it leaves a champion that nobody drives, and may roll back again
+            self.quarantine(old, reason or "rolled back")
         with _explained("roll back"):
             self.client.set_registered_model_alias(self.model, CHAMPION, str(target))
             if self.alias(PREVIOUS) == target:
                 self.client.delete_registered_model_alias(self.model, PREVIOUS)
-        if old is not None:
-            self.quarantine(old, reason or "rolled back")
         return found
 
     def quarantine(self, number: int, reason: str) -> None:
@@ -366,6 +394,18 @@ def canary(path: Path) -> None:
 
     policy = Policy.load(path)
     policy.plan(fixed_inputs(policy.config), "canary")
+
+
+def _make_sqlite(path: Path) -> None:
+    """Make a sqlite store under another name and put it in place: MLflow cannot go on from tables half made."""
+    with locked(path.with_name(f"{path.name}.lock"), exclusive=True, wait_s=_MAKE_WAIT_S):
+        if path.exists():
+            return
+        part = path.with_name(f"{path.name}.part")
+        for leftover in path.parent.glob(f"{part.name}*"):
+            leftover.unlink()
+        MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)  # makes the tables
+        part.rename(path)
 
 
 _DATASET_KEYS = ("name", "digest", "source_type", "source", "schema", "profile")
