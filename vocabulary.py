@@ -275,3 +275,6 @@ class PreferencePair:
     reasoning_rejected: str = ""
     analysis: str = ""  # four-level negative analysis block
     scene: Any = None  # scoring.scene.Scene for rewards; None when only the preference is used
+    visible_ids: frozenset[int] = (
+        frozenset()
+    )  # actors of the scene that the pictures show: words may name them

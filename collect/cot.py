@@ -1,4 +1,4 @@
-"""Counterfactual chain of thought and negative analysis, written by rule from the recorded state of a tick.
+"""Counterfactual chain of thought, written by rule from the recorded state of a tick.
 
 Only road users that the policy's pictures show are mentioned. The texts are short: a tiny model writes them.
 Numbers are on grids, so that a small vocabulary covers them.
@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..models.prompts import Reasoning, write_reasoning
-from ..scoring.conflicts import conflicts, critical_agent, off_road_s
-from ..scoring.pdms import score_tracks, track_plans
+from ..scoring.analysis import half, noun
+from ..scoring.conflicts import conflicts, critical_agent
+from ..scoring.frames import into_ego
+from ..scoring.pdms import track_plans
 from ..scoring.pdms_kernels import inside
 from ..scoring.proposals import Line
-from ..scoring.scene import INTERSECTION, KINDS, Scene
-from ..scoring.tracker import SPEED
+from ..scoring.scene import INTERSECTION, Scene
 from ..store.episodes import EpisodeReader
-from ..vocabulary import PLAN_HORIZON_S, PLAN_PERIOD_TICKS, PLAN_POINTS, PLAN_STEP_S, ActorKind, EgoState
+from ..vocabulary import PLAN_PERIOD_TICKS, PLAN_POINTS, PLAN_STEP_S
 
 MIN_VISIBLE_PX = 12  # proof.md 7
 HIGH_S, MEDIUM_S = 2.0, 4.0  # a time to collision below is a high, a medium risk
@@ -31,13 +32,6 @@ TURN_RAD = math.radians(20.0)  # of the whole plan: less is no turn
 TURN_RATE_RADPS = math.radians(4.0)  # in the window of a meta-action
 CHANGE_M = 1.5  # sideways at the plan's end: less is no lane change
 CHANGE_RATE_MPS = 0.25  # sideways, in the window of a meta-action
-_NOUN = {
-    ActorKind.VEHICLE: "car",
-    ActorKind.WALKER: "walker",
-    ActorKind.CYCLIST: "cyclist",
-    ActorKind.STATIC: "barrier",
-}
-
 Meta = tuple[str, str]
 
 
@@ -119,42 +113,6 @@ def write_cot(reasoning: Reasoning) -> str:
     return write_reasoning(reasoning)
 
 
-def negative_analysis(scene: Scene, bad_m: ArrayLike, good_m: ArrayLike, visible: frozenset[int]) -> str:
-    """Four levels: risk, failure along and across, counterfactual, correction.
-
-    Args:
-        scene: Of the tick.
-        bad_m: (8, 2) or (8, 3), the rejected plan.
-        good_m: Likewise, the chosen one.
-        visible: Actors that may be named.
-
-    Returns:
-        One line, its four parts set off by semicolons.
-    """
-    bad_poses, good_poses = np.asarray(bad_m, np.float64), np.asarray(good_m, np.float64)
-    bad = track_plans(scene, bad_poses[None])[0]
-    good = track_plans(scene, good_poses[None])[0]
-    gap = bad_poses[-1, :2] - good_poses[-1, :2]
-    wrong, right = [], []
-    if abs(gap[0]) >= 1.0:
-        wrong.append(f"too {'fast' if gap[0] > 0 else 'slow'} {_half(gap[0])} m")
-        right.append(f"{'brake' if gap[0] > 0 else 'accelerate'} {_half(gap[0] / PLAN_HORIZON_S)} m/s")
-    if abs(gap[1]) >= 0.5:
-        wrong.append(f"{'left' if gap[1] > 0 else 'right'} {_half(gap[1])} m")
-        right.append(f"{'right' if gap[1] > 0 else 'left'} {_half(gap[1])} m")
-    off = np.hypot(*(bad_poses[:, :2] - good_poses[:, :2]).T)
-    start = (int(np.argmax(off > 0.5)) if (off > 0.5).any() else 0) * PLAN_STEP_S
-    outcome = score_tracks(scene, good[None])
-    safe = "safe" if outcome.nc[0] * outcome.dac[0] == 1.0 else "less harm"
-    parts = (
-        _failure(scene, bad, good, visible),
-        ", ".join(wrong or ["timing"]),
-        f"otherwise {safe}",
-        f"{', '.join(right or ['keep the lane'])} from {start:.1f} s",
-    )
-    return "; ".join(parts)
-
-
 def keep_speed_plan(scene: Scene) -> NDArray[np.float64]:
     """(8, 3) plan that keeps speed and distance from the route: the counterfactual of doing nothing."""
     line, ego = Line.of(scene.centerline_m), scene.ego
@@ -162,31 +120,7 @@ def keep_speed_plan(scene: Scene) -> NDArray[np.float64]:
     ahead = np.arange(1.0, PLAN_POINTS + 1.0)
     ahead *= max(ego.speed_mps, 0.0) * PLAN_STEP_S
     world = line.pose(float(along) + ahead, np.full(PLAN_POINTS, float(left)), np.zeros(PLAN_POINTS))
-    return _into(world, ego)
-
-
-def _failure(
-    scene: Scene, bad: NDArray[np.float64], good: NDArray[np.float64], visible: frozenset[int]
-) -> str:
-    contact, ttc = conflicts(scene, bad)
-    off_s = off_road_s(scene, bad)
-    first = int(contact.argmin()) if len(contact) else -1
-    if first >= 0 and contact[first] <= off_s and math.isfinite(contact[first]):
-        return f"collision {_name(scene, first, visible)} in {_half(contact[first])} s"
-    if math.isfinite(off_s):
-        return f"leaves the road in {_half(off_s)} s"
-    near = int(ttc.argmin()) if len(ttc) else -1
-    if near >= 0 and ttc[near] < HIGH_S:
-        return f"too near {_name(scene, near, visible)}, {_half(ttc[near])} s"
-    return "too slow" if bad[-1, SPEED] < good[-1, SPEED] else "leaves the lane"
-
-
-def _name(scene: Scene, index: int, visible: frozenset[int]) -> str:
-    return (
-        _NOUN[KINDS[scene.agent_kind[index]]]
-        if int(scene.agent_ids[index]) in visible
-        else "something hidden"
-    )
+    return into_ego(world, ego)
 
 
 def _only(scene: Scene, ids: frozenset[int]) -> Scene:
@@ -223,10 +157,10 @@ def _describe(scene: Scene, index: int) -> str:
     """What, where and how far, of an agent now."""
     x, y, _, vx, vy = scene.agents[index, 0]
     if math.isnan(x):
-        return f"{_NOUN[KINDS[scene.agent_kind[index]]]} ahead"
+        return f"{noun(scene, index)} ahead"
     ego = scene.ego
+    along, left = into_ego((x, y), ego)
     cos, sin = math.cos(ego.yaw_rad), math.sin(ego.yaw_rad)
-    along, left = (x - ego.x_m) * cos + (y - ego.y_m) * sin, (y - ego.y_m) * cos - (x - ego.x_m) * sin
     drift = vy * cos - vx * sin
     toward = vx * cos + vy * sin
     if abs(drift) > 0.5 and abs(left) > 1.0 and left * drift < 0:
@@ -237,7 +171,7 @@ def _describe(scene: Scene, index: int) -> str:
         where = "ahead"
     else:
         where = "left" if left > 0 else "right"
-    return f"{_NOUN[KINDS[scene.agent_kind[index]]]} {where} {max(math.hypot(along, left), 0.0):.0f} m"
+    return f"{noun(scene, index)} {where} {max(math.hypot(along, left), 0.0):.0f} m"
 
 
 def _ttc_now(scene: Scene) -> float:
@@ -251,11 +185,11 @@ def _ttc_now(scene: Scene) -> float:
 def _risk(ttc_s: float) -> str:
     if ttc_s >= MEDIUM_S:
         return "low"
-    return f"{'high' if ttc_s < HIGH_S else 'medium'}, time to collision {_half(ttc_s)} s"
+    return f"{'high' if ttc_s < HIGH_S else 'medium'}, time to collision {half(ttc_s)} s"
 
 
 def _collision(first_s: float) -> str:
-    return f"collision in {_half(first_s)} s" if math.isfinite(first_s) else "no conflict"
+    return f"collision in {half(first_s)} s" if math.isfinite(first_s) else "no conflict"
 
 
 def _speed_action(before: float, after: float) -> str:
@@ -281,13 +215,3 @@ def _direction_action(
     if changes and abs(moved) > CHANGE_RATE_MPS:
         return "change_left" if moved > 0 else "change_right"
     return "keep"
-
-
-def _into(world: NDArray[np.float64], ego: EgoState) -> NDArray[np.float64]:
-    cos, sin = math.cos(ego.yaw_rad), math.sin(ego.yaw_rad)
-    dx, dy = world[:, 0] - ego.x_m, world[:, 1] - ego.y_m
-    return np.stack((dx * cos + dy * sin, dy * cos - dx * sin, world[:, 2] - ego.yaw_rad), -1)
-
-
-def _half(value: float) -> str:
-    return f"{round(abs(float(value)) * 2) / 2:.1f}"

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from ..errors import PolicyError
+from ..scoring.frames import into_ego
 from ..sim_bridge.drive import Drive
 from ..sim_bridge.expert import Expert
 from ..sim_bridge.moment import Moment
@@ -99,11 +100,7 @@ class NeverBrake:
         route, ego = self._drive.route, moment.ego
         step_m = moment.speed_limit_mps * PLAN_STEP_S
         world = [route.pose_at(moment.route_progress_m + step_m * k)[:2] for k in range(1, PLAN_POINTS + 1)]
-        ahead = np.array(world) - (ego.x_m, ego.y_m)
-        cos, sin = np.cos(ego.yaw_rad), np.sin(ego.yaw_rad)
-        waypoints_m = np.stack(
-            [cos * ahead[:, 0] + sin * ahead[:, 1], cos * ahead[:, 1] - sin * ahead[:, 0]], axis=1
-        )
+        waypoints_m = into_ego(world, ego)
         return Plan(waypoints_m.astype(np.float32), moment.tick, "never_brake", shadow)
 
 

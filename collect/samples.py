@@ -5,8 +5,7 @@ Everything here reads sealed episodes only; nothing is imported that could open 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..scoring.analysis import negative_analysis
+from ..scoring.frames import into_ego, odometry
 from ..scoring.kinematics import EGO
 from ..scoring.proposals import Line, with_reference
 from ..scoring.scene import Polygons, Scene, kind_codes
@@ -35,7 +36,7 @@ from ..vocabulary import (
     PolicyInput,
     PreferencePair,
 )
-from .cot import chain_of_thought, negative_analysis, visible_agents, write_cot
+from .cot import chain_of_thought, visible_agents, write_cot
 
 STEP_TICKS = round(PLAN_STEP_S * TICK_HZ)
 HORIZON_TICKS = STEP_TICKS * PLAN_POINTS
@@ -77,23 +78,6 @@ def policy_input(reader: EpisodeReader, tick: int, frames: int = 2) -> PolicyInp
         yaw_rate_radps=ego.yaw_rate_radps,
         command=Command(str(reader.ticks["command"][reader.row(tick)])),
     )
-
-
-def odometry(poses: Sequence[EgoState]) -> Float:
-    """Past poses in the frame of the newest one, which is last: (N, 3) float32, x_m, y_m, yaw_rad."""
-    world = np.array([(p.x_m, p.y_m, p.yaw_rad) for p in poses])
-    return into_ego(world, poses[-1]).astype(np.float32)
-
-
-def into_ego(world: NDArray[np.float64], ego: EgoState) -> NDArray[np.float64]:
-    """Poses (..., 3) or points (..., 2) from the world frame into the ego's."""
-    cos, sin = math.cos(ego.yaw_rad), math.sin(ego.yaw_rad)
-    dx, dy = world[..., 0] - ego.x_m, world[..., 1] - ego.y_m
-    columns = [cos * dx + sin * dy, cos * dy - sin * dx]
-    if world.shape[-1] == 3:
-        turn = world[..., 2] - ego.yaw_rad
-        columns.append(np.arctan2(np.sin(turn), np.cos(turn)))
-    return np.stack(columns, -1)
 
 
 def executed_future(
@@ -312,6 +296,7 @@ def preference_pair(reader: EpisodeReader, row: PairRow, frames: int = 2) -> Pre
             accel_mps2=state.accel_mps2,
             yaw_rate_radps=state.yaw_rate_radps,
         )
+    visible = visible_agents(reader, row.tick, frames)
     return PreferencePair(
         pair_id=row.pair_id,
         input=inputs,
@@ -326,8 +311,9 @@ def preference_pair(reader: EpisodeReader, row: PairRow, frames: int = 2) -> Pre
         score_rejected=float(row.score_rejected or 0.0),
         reasoning_chosen=write_cot(chain_of_thought(reader, row.tick, scene, chosen)),
         reasoning_rejected=write_cot(chain_of_thought(reader, row.tick, scene, rejected)),
-        analysis=negative_analysis(scene, rejected, chosen, visible_agents(reader, row.tick)),
+        analysis=negative_analysis(scene, rejected, chosen, visible),
         scene=scene,
+        visible_ids=visible,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from ..scoring.caution import caution
+from ..scoring.frames import odometry
 from ..sim_bridge.drive import Drive
 from ..sim_bridge.follower import PlanFollower
 from ..sim_bridge.moment import Moment
@@ -25,7 +26,6 @@ from ..vocabulary import (
     Case,
     Control,
     EgoState,
-    Float,
     Outcome,
     Plan,
     PolicyInput,
@@ -162,7 +162,7 @@ def policy_input(past: Sequence[Moment], frames: int) -> PolicyInput:
     images = [images[0]] * (frames - len(images)) + images[-frames:]
     return PolicyInput(
         images=np.stack(images),
-        history_m_rad=history(
+        history_m_rad=odometry(
             [
                 past[max(len(past) - 1 - k * PLAN_PERIOD_TICKS, 0)].ego
                 for k in range(HISTORY_POINTS - 1, -1, -1)
@@ -173,15 +173,3 @@ def policy_input(past: Sequence[Moment], frames: int) -> PolicyInput:
         yaw_rate_radps=now.ego.yaw_rate_radps,
         command=now.command,
     )
-
-
-def history(poses: Sequence[EgoState]) -> Float:
-    """Past poses in the frame of the newest one, which is last: (N, 3) float32, x_m, y_m, yaw_rad."""
-    now = poses[-1]
-    cos, sin = math.cos(now.yaw_rad), math.sin(now.yaw_rad)
-    rows = []
-    for pose in poses:
-        dx_m, dy_m = pose.x_m - now.x_m, pose.y_m - now.y_m
-        yaw_rad = math.remainder(pose.yaw_rad - now.yaw_rad, math.tau)
-        rows.append((cos * dx_m + sin * dy_m, -sin * dx_m + cos * dy_m, yaw_rad))
-    return np.array(rows, np.float32)

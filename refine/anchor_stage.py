@@ -21,12 +21,12 @@ from ..errors import RefineError
 from ..models.policy import Policy
 from ..models.prompts import PromptMode
 from ..models.vla import PLAN_SCALE_M, head_loss
+from ..scoring.analysis import negative_analysis
 from ..vocabulary import DrivingSample, PreferencePair
 from .anchors import contrastive_loss, group_advantages, huber, is_consistent
 from .config import AnchorConfig, RefitConfig
 from .datasets import check_roles, draws
 from .features import FeatureCache, Features
-from .feedback import analyse
 from .report import Progress, StageReport, no_progress
 from .rewards import batch_rewards
 from .training import FiniteGuard, refuse_frozen_decoder
@@ -115,7 +115,8 @@ class _Stage:
         for i in chosen.tolist():
             worst = plans[i, int(rewards[i].argmin())].cpu().numpy().astype(np.float32)
             pair = self.scenes.pairs[i]
-            text = self.policy.prompt(pair.input, PromptMode.NEGATIVE, worst, analyse(worst, pair.chosen_m))
+            analysis = negative_analysis(pair.scene, worst, pair.chosen_m, pair.visible_ids)
+            text = self.policy.prompt(pair.input, PromptMode.NEGATIVE, worst, analysis)
             inputs.append(pair.input)
             texts.append(text)
         self.refined += len(chosen)

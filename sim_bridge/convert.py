@@ -11,6 +11,7 @@ import math
 
 import carla
 
+from ..scoring.frames import wrap
 from ..vocabulary import CameraSpec, Control
 
 
@@ -76,9 +77,3 @@ def control(value: carla.VehicleControl) -> Control:
 def heading_vector(yaw_rad: float) -> tuple[float, float]:
     """House unit vector of a house yaw."""
     return math.cos(yaw_rad), math.sin(yaw_rad)
-
-
-def wrap(angle_rad: float) -> float:
-    """Same angle in (-pi, pi]."""
-    wrapped = math.remainder(angle_rad, math.tau)
-    return math.pi if wrapped == -math.pi else wrapped

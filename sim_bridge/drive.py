@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SimulatorError
+from ..scoring.frames import into_ego
 from ..scoring.kinematics import EGO
 from ..scoring.ttc import time_to_collision
 from ..vocabulary import (
@@ -230,15 +231,9 @@ class Drive:
 
     def _along_route(self, speed_mps: float) -> Plan:
         """Plan along the centre line at a constant speed, for the warm-up."""
-        ego = self._now.ego
-        cos, sin = math.cos(ego.yaw_rad), math.sin(ego.yaw_rad)
-        waypoints = np.zeros((PLAN_POINTS, 2), np.float32)
-        for i in range(PLAN_POINTS):
-            along_m = self._now.route_progress_m + speed_mps * PLAN_STEP_S * (i + 1)
-            x_m, y_m, _ = self.route.pose_at(along_m)
-            dx, dy = x_m - ego.x_m, y_m - ego.y_m
-            waypoints[i] = cos * dx + sin * dy, -sin * dx + cos * dy
-        return Plan(waypoints, self._now.tick)
+        along_m = self._now.route_progress_m + speed_mps * PLAN_STEP_S * np.arange(1, PLAN_POINTS + 1)
+        world = [self.route.pose_at(float(s_m))[:2] for s_m in along_m]
+        return Plan(into_ego(world, self._now.ego).astype(np.float32), self._now.tick)
 
     def _start_judging(self) -> None:
         self._collisions.collect()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ..scoring.frames import into_ego
 from ..vocabulary import PLAN_POINTS, PLAN_STEP_S, ActorKind, Command, EgoState, Float
 from .expert_pass import WAIT_GAP_M, Block, find_block, ways_round
 from .expert_predict import STEP_S, STEPS, Forecast, Memory, forecast
@@ -327,12 +328,7 @@ class Expert:
         fade_m = min(max(1.5 * ego.speed_mps, 6.0), 18.0)
         error_m = d_m - float(path.at(s_m))
         offset = path.at(along) + error_m * (1.0 - smooth((along - s_m) / fade_m))
-        world = frame.to_world(along, offset) - np.array([ego.x_m, ego.y_m])
-        cos, sin = math.cos(ego.yaw_rad), math.sin(ego.yaw_rad)
-        local = np.stack(
-            [cos * world[:, 0] + sin * world[:, 1], -sin * world[:, 0] + cos * world[:, 1]], axis=1
-        )
-        return local.astype(np.float32)
+        return into_ego(frame.to_world(along, offset), ego).astype(np.float32)
 
 
 def _keep_speed_risk(agents: Forecast, s_m: float, d_m: float, v_mps: float) -> tuple[float, int]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..scoring.frames import wrap
 from ..vocabulary import TICK_S, ActorKind, Agent
-from .expert_route import Array, RouteFrame, wrap
+from .expert_route import Array, RouteFrame
 
 STEP_S = 0.2
 HORIZON_S = 8.0

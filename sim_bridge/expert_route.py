@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -138,8 +137,3 @@ def smooth(u: Array) -> Array:
     """Quintic step from 0 at u <= 0 to 1 at u >= 1, with zero first and second derivatives at both ends."""
     u = np.clip(u, 0.0, 1.0)
     return u * u * u * (10.0 + u * (-15.0 + 6.0 * u))
-
-
-def wrap(angle_rad: float) -> float:
-    """Angle in (-pi, pi]."""
-    return math.remainder(angle_rad, math.tau)

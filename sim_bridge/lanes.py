@@ -7,6 +7,7 @@ import math
 import carla
 import numpy as np
 
+from ..scoring.frames import wrap
 from ..vocabulary import Agent
 from . import convert
 from .expert_route import Array
@@ -68,7 +69,7 @@ class LaneLines:
         middle_x, middle_y, lane_rad = convert.pose(waypoint.transform)
         offset = -math.sin(yaw_rad) * (x_m - middle_x) + math.cos(yaw_rad) * (y_m - middle_y)
         left_m, right_m = _width_beyond(waypoint, left=True), _width_beyond(waypoint, left=False)
-        if abs(convert.wrap(yaw_rad - lane_rad)) > 0.5 * math.pi:
+        if abs(wrap(yaw_rad - lane_rad)) > 0.5 * math.pi:
             left_m, right_m = right_m, left_m
         half_m = 0.5 * waypoint.lane_width
         return half_m + left_m - offset, half_m + right_m + offset
@@ -78,7 +79,7 @@ class LaneLines:
         if waypoint is None:
             return None
         middle_x, middle_y, lane_rad = convert.pose(waypoint.transform)
-        if abs(convert.wrap(yaw_rad - lane_rad)) > OFF_LANE_RAD:
+        if abs(wrap(yaw_rad - lane_rad)) > OFF_LANE_RAD:
             return None
         offset = -math.sin(lane_rad) * (x_m - middle_x) + math.cos(lane_rad) * (y_m - middle_y)
         points = [(x_m, y_m)]
@@ -97,7 +98,7 @@ def _bend_rad(way: carla.Waypoint) -> float:
     further = way.next(FORK_M)
     if not further:
         return 0.0
-    return abs(convert.wrap(convert.pose(further[0].transform)[2] - convert.pose(way.transform)[2]))
+    return abs(wrap(convert.pose(further[0].transform)[2] - convert.pose(way.transform)[2]))
 
 
 def _width_beyond(waypoint: carla.Waypoint, *, left: bool) -> float:

@@ -9,6 +9,7 @@ import carla
 import numpy as np
 from numpy.typing import NDArray
 
+from ..scoring.frames import wrap
 from ..vocabulary import Command
 from . import convert
 from .scenarios.base import RouteSpec
@@ -78,7 +79,7 @@ class Route:
         yaw_rad = float(np.interp(held, index, self.yaw_rad))
         cos, sin = math.cos(yaw_rad), math.sin(yaw_rad)
         beyond = s_m - held
-        return x_m + beyond * cos - d_m * sin, y_m + beyond * sin + d_m * cos, convert.wrap(yaw_rad)
+        return x_m + beyond * cos - d_m * sin, y_m + beyond * sin + d_m * cos, wrap(yaw_rad)
 
     def locate(self, x_m: float, y_m: float, yaw_rad: float, near: int | None = None) -> RoutePlace:
         """Place of a pose.
@@ -104,7 +105,7 @@ class Route:
             index,
             index * STEP_M + dx * cos + dy * sin,
             -dx * sin + dy * cos,
-            convert.wrap(yaw_rad - line_rad),
+            wrap(yaw_rad - line_rad),
         )
 
 
@@ -155,7 +156,7 @@ def build_route(carla_map: carla.Map, spec: RouteSpec) -> Route:
 
 
 def _turn_rad(after: carla.Waypoint, before: carla.Waypoint) -> float:
-    return convert.wrap(-math.radians(after.transform.rotation.yaw - before.transform.rotation.yaw))
+    return wrap(convert.pose(after.transform)[2] - convert.pose(before.transform)[2])
 
 
 def _choose(ways: list[carla.Waypoint], turns: list[Command]) -> tuple[carla.Waypoint, Command]:

@@ -9,9 +9,10 @@ from typing import Protocol
 
 import numpy as np
 
+from ...scoring.frames import wrap
 from ...scoring.kinematics import EGO
 from ...vocabulary import Agent, Control
-from ..expert_route import Array, RouteFrame, wrap
+from ..expert_route import Array, RouteFrame
 
 EGO_FRONT_M = 2.45  # from the ego's centre to its front
 CLOSE_M = 5.0  # a trigger also fires when the ego's front is this near, however slow it is

@@ -10,7 +10,6 @@ from takeover.collect.cot import (
     chain_of_thought,
     keep_speed_plan,
     meta_actions,
-    negative_analysis,
     reason,
     visible_agents,
     write_cot,
@@ -19,6 +18,7 @@ from takeover.collect.samples import scene_at
 from takeover.models.actions import ActionCodec
 from takeover.models.prompts import Reasoning, parse_reasoning
 from takeover.models.tiny import build_tokenizer
+from takeover.scoring.analysis import negative_analysis
 from takeover.scoring.kinematics import rollout_actions
 from takeover.store.episodes import EpisodeReader
 

@@ -9,14 +9,12 @@ from takeover.collect.samples import (
     driver_samples,
     executed_future,
     expert_samples,
-    odometry,
     policy_input,
     scene_at,
 )
-from takeover.collect.session import history
 from takeover.scoring.pdms import score_plans
 from takeover.store.episodes import EpisodeReader
-from takeover.vocabulary import Command, EgoState
+from takeover.vocabulary import Command
 
 from .takeovers import CAR, ONSET, ego_at, record
 
@@ -41,12 +39,6 @@ def test_the_first_frames_repeat_the_oldest(reader: EpisodeReader) -> None:
     first = policy_input(reader, -20, frames=3)
     assert (first.images == first.images[0]).all()
     assert first.history_m_rad[0, 0] == pytest.approx(0.0)
-
-
-def test_odometry_equals_that_of_the_drive_loop() -> None:
-    random = np.random.default_rng(0)
-    poses = [EgoState(x, y, yaw, 5.0) for x, y, yaw in random.normal(0, 3, (4, 3))]
-    assert odometry(poses) == pytest.approx(history(poses), abs=1e-6)
 
 
 def test_executed_future_counts_only_the_driver(reader: EpisodeReader) -> None:
