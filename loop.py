@@ -38,10 +38,11 @@ from .scoring.statistics import spent_alpha
 from .sim_bridge.scenarios.cases import suite
 from .store import history, queries
 from .store.database import Store
-from .store.episodes import complete
+from .store.episodes import EpisodeReader, complete
 from .store.rows import GenerationRow, RoundRow
 
 if TYPE_CHECKING:
+    from .models.policy import Policy
     from .models.registry import Registry, Version
     from .vocabulary import DrivingSample, PreferencePair
 
@@ -111,7 +112,7 @@ class Loop:
         return summary
 
     def _first_generation(self) -> None:
-        if queries.generations(self.store):
+        if history.champion(self.store) is not None:
             return  # made by an earlier run, or by `loop init`
         config = self.config.bootstrap
         jobs = bootstrap_jobs(self.run_id, config, self.config.seed, self.store.episodes)
@@ -194,31 +195,40 @@ class Loop:
 
     def _bootstrap(self) -> dict[str, Any]:
         """Train generation 0 on expert drives, or take it from this home's cache."""
-        from .models.policy import Policy
-        from .refine.sft import run_sft
-
-        config = self.config.bootstrap
         cached = self.home / "cache" / self._bootstrap_key()
         if not (cached / COMPLETE).is_file():
-            samples = self._replay()
-            self.progress.stage(f"generation 0: SFT on {len(samples)} scenes", config.max_steps)
-            policy = Policy.tiny(self.config.seed)
-            report = run_sft(
-                policy,
-                samples,
-                bootstrap_config(config.max_steps, config.batch, config.learning_rate),
-                self.config.seed,
-                self._ticker(),
-                self.home / "stages" / "bootstrap",
-            )
+            policy, reports = self._taught_policy()
             shutil.rmtree(cached, ignore_errors=True)
             policy.save(cached)
-            (cached / COMPLETE).write_text(json.dumps(report.to_json()), encoding="utf-8")
-        report_json = json.loads((cached / COMPLETE).read_text(encoding="utf-8"))
+            (cached / COMPLETE).write_text(json.dumps(reports), encoding="utf-8")
+        reports = json.loads((cached / COMPLETE).read_text(encoding="utf-8"))
         folder = self._weights(0)
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(cached, folder, ignore=shutil.ignore_patterns(COMPLETE))
-        return {"stages": [report_json], "metrics": _metrics([report_json])}
+        return {"stages": reports, "metrics": _metrics(reports)}
+
+    def _taught_policy(self) -> tuple[Policy, list[dict[str, Any]]]:
+        """A fresh tiny policy that has learnt to see, then to drive as the expert does."""
+        from .collect.grounding import grounded_frames
+        from .models.policy import Policy
+        from .models.tiny import STRIDE_PX
+        from .refine.grounding import run_grounding
+        from .refine.sft import run_sft
+
+        config, seed = self.config.bootstrap, self.config.seed
+        policy = Policy.tiny(seed)
+        reports = []
+        if config.see_steps:
+            experts = [self.home / row["path"] for row in self._expert_drives()]
+            frames = grounded_frames([EpisodeReader(path) for path in experts], STRIDE_PX)
+            self.progress.stage(f"generation 0: seeing, on {len(frames)} pictures", config.see_steps)
+            reports.append(run_grounding(policy, frames, config.see_steps, seed, self._ticker()))
+        samples = self._replay()
+        self.progress.stage(f"generation 0: SFT on {len(samples)} scenes", config.max_steps)
+        sft = bootstrap_config(config.max_steps, config.batch, config.learning_rate)
+        scratch = self.home / "stages" / "bootstrap"
+        reports.append(run_sft(policy, samples, sft, seed, self._ticker(), scratch))
+        return policy, [report.to_json() for report in reports]
 
     def _refine(self, number: int, champion: int, title: str) -> dict[str, Any]:
         """Train from the champion on the pairs of all rounds."""
@@ -261,25 +271,34 @@ class Loop:
 
     def _replay(self) -> list[DrivingSample]:
         """Samples of every expert drive of this home; read once a process."""
-        rows = queries.episodes(self.store, driver_kind="expert", role="train", whole=True, limit=1_000_000)
+        rows = self._expert_drives()
         if self._replay_samples is None or self._replay_samples[0] != len(rows):
             self.progress.stage("reading the expert's drives", len(rows))
             ids = [row["episode_id"] for row in rows]
             self._replay_samples = len(rows), replay_samples(self.store, ids, self.progress.advance)
         return self._replay_samples[1]
 
+    def _expert_drives(self) -> list[dict[str, Any]]:
+        return queries.episodes(self.store, driver_kind="expert", role="train", whole=True, limit=1_000_000)
+
     def _register(
         self, number: int, champion: int | None, data: Sequence[str], metrics: dict[str, float]
     ) -> dict[str, Any]:
-        """Make a generation of the weights: registry version, then our own row."""
+        """Make a generation of the weights: registry version, then our own row. Repeated after a kill, it makes no second."""
         from .models.manifest import Provenance, code_sha256
 
         folder = self._weights(number)
+        round_run = self.registry.start_run(
+            f"round {number}",
+            {"round": number, "champion": champion},
+            self._parent_run(),
+            key=f"{self.run_id}/{number}",
+        )
+        for row in queries.generations(self.store):
+            if (row["run_id"], row["round"]) == (self.run_id, number):
+                return {"generation": row["generation"], "version": row["version"], "mlflow_run": round_run}
         generation = history.next_generation(self.store)
         parent = None if champion is None else self.champions.version_of(champion)
-        round_run = self.registry.start_run(
-            f"round {number}", {"round": number, "champion": champion}, self._parent_run()
-        )
         provenance = Provenance(
             generation=generation,
             round=number,
@@ -495,7 +514,9 @@ class Loop:
             "mlflow",
             lambda: {
                 "parent": self.registry.start_run(
-                    f"loop run, seed {self.config.seed}", self.config.model_dump(mode="json", exclude={"sim"})
+                    f"loop run, seed {self.config.seed}",
+                    self.config.model_dump(mode="json", exclude={"sim"}),
+                    key=self.run_id,
                 )
             },
         )
