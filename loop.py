@@ -284,7 +284,7 @@ class Loop:
     def _register(
         self, number: int, champion: int | None, data: Sequence[str], metrics: dict[str, float]
     ) -> dict[str, Any]:
-        """Make a generation of the weights: registry version, then our own row. Repeated after a kill, it makes no second."""
+        """Make a generation of the weights: registry version, then our own row; after a kill it makes no second one."""
         from .models.manifest import Provenance, code_sha256
 
         folder = self._weights(number)
@@ -336,6 +336,8 @@ class Loop:
                 )
             ]
         )
+        if champion is None:  # no gate will end it
+            self.registry.end_run(round_run)
         return {"generation": generation, "version": version.version, "mlflow_run": round_run}
 
     def _compare(self, number: int, champion: int, challenger: int, title: str) -> dict[str, Any]:
@@ -442,7 +444,10 @@ class Loop:
         number = history.next_generation(self.store) + 1_000_000  # a name for its folders that no round bears
         champion = self.champions.current(self.progress.say)
         made = self._refine(number, champion, "refine")
-        return self._register(number, champion, made["data"], made["metrics"])
+        registered = self._register(number, champion, made["data"], made["metrics"])
+        self.registry.end_run(registered["mlflow_run"])
+        self._tell_mlflow_the_end()
+        return registered
 
     def evaluate_only(
         self, name: str, *, model: str, seeds: tuple[int, int] | None, cases: int, baseline: str
@@ -484,6 +489,7 @@ class Loop:
         policy.save(self._weights(0))
         registered = self._register(0, None, [model, str(qa or "")], {})
         self._deploy(registered["generation"], None, {"reason": f"made from {model}"}, 0)
+        self._tell_mlflow_the_end()
         return registered
 
     # Parts
@@ -523,8 +529,9 @@ class Loop:
         return str(done["parent"])
 
     def _tell_mlflow_the_end(self) -> None:
-        if self.config.rounds:
-            self.registry.end_run(self._parent_run())
+        done = self.store.step_done(self.run_id, 0, "mlflow")
+        if done is not None:
+            self.registry.end_run(done["parent"])
 
     def _weights(self, number: int) -> Path:
         return self.home / "generations" / f"{self.run_id}-{number}"

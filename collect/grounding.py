@@ -1,5 +1,6 @@
-"""What a picture shows, from the recorded state: which road users stand in which cell of it, and how the car lies in its
-lane. A fresh vision tower learns to see by these labels; no policy is ever given them while it drives.
+"""What a picture shows: which road users stand in which cell of it, and how the car lies in its lane.
+
+From the recorded state. A fresh vision tower learns to see by these labels; no policy is given them while it drives.
 """
 
 from __future__ import annotations

@@ -31,10 +31,14 @@ LANE_WEIGHT = 1.0
 class Grounded(Protocol):
     """One labelled picture (`collect.grounding.GroundedFrame`)."""
 
-    image: NDArray[np.uint8]  # (H, W, 3)
-    present: Float  # (cells, kinds)
-    range_m: Float  # (cells, kinds)
-    lane: Float  # (2,)
+    @property
+    def image(self) -> NDArray[np.uint8]: ...  # noqa: D102 (H, W, 3)
+    @property
+    def present(self) -> Float: ...  # noqa: D102 (cells, kinds)
+    @property
+    def range_m(self) -> Float: ...  # noqa: D102 (cells, kinds)
+    @property
+    def lane(self) -> Float: ...  # noqa: D102 (2,)
 
 
 def run_grounding(
