@@ -125,7 +125,7 @@ class Registry:
                 else []
             )
             run = found[0] if found else self.client.create_run(self.experiment_id, run_name=name, tags=tags)
-            listed = [Param(key, str(value)[:6000]) for key, value in params.items()]
+            listed = [Param(k, str(v)[:6000]) for k, v in params.items() if k not in run.data.params]
             for start in range(0, len(listed), 100):
                 self.client.log_batch(run.info.run_id, params=listed[start : start + 100])
         return str(run.info.run_id)
@@ -367,9 +367,7 @@ class Registry:
             raise RegistryError("there is no previous champion", fix="Name a version to roll back to.")
         found = self.verify(target)
         canary(found.path)
-        if (
-            old is not None
-        ):  # first: a process that dies after it leaves a champion that nobody drives, and may roll back again
+        if old is not None:  # before the move: whoever dies in between can roll back once more
             self.quarantine(old, reason or "rolled back")
         with _explained("roll back"):
             self.client.set_registered_model_alias(self.model, CHAMPION, str(target))
