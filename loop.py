@@ -285,18 +285,30 @@ class Loop:
         self, number: int, champion: int | None, data: Sequence[str], metrics: dict[str, float]
     ) -> dict[str, Any]:
         """Make a generation of the weights: registry version, then our own row; after a kill it makes no second one."""
-        from .models.manifest import Provenance, code_sha256
-
-        folder = self._weights(number)
         round_run = self.registry.start_run(
             f"round {number}",
             {"round": number, "champion": champion},
             self._parent_run(),
             key=f"{self.run_id}/{number}",
         )
-        for row in queries.generations(self.store):
-            if (row["run_id"], row["round"]) == (self.run_id, number):
-                return {"generation": row["generation"], "version": row["version"], "mlflow_run": round_run}
+        row = history.registered(self.store, self.run_id, number)
+        if row is None:
+            row = asdict(self._new_generation(number, champion, data, metrics, round_run))
+        if champion is None:  # no gate will end it
+            self.registry.end_run(round_run)
+        return {"generation": row["generation"], "version": row["version"], "mlflow_run": round_run}
+
+    def _new_generation(
+        self,
+        number: int,
+        champion: int | None,
+        data: Sequence[str],
+        metrics: dict[str, float],
+        round_run: str,
+    ) -> GenerationRow:
+        from .models.manifest import Provenance, code_sha256
+
+        folder = self._weights(number)
         generation = history.next_generation(self.store)
         parent = None if champion is None else self.champions.version_of(champion)
         provenance = Provenance(
@@ -321,24 +333,19 @@ class Loop:
         self.registry.log_metrics(round_run, metrics, step=number)
         if champion is not None:
             self.registry.challenge(version.version)
-        self.store.put(
-            [
-                GenerationRow(
-                    generation=generation,
-                    version=str(version.version),
-                    parent=champion,
-                    run_id=self.run_id,
-                    round=number,
-                    path=str(folder.relative_to(self.home)),
-                    sha256=str(version.tags["sha256"]),
-                    metrics=metrics,
-                    gate="" if champion is not None else "start",
-                )
-            ]
+        row = GenerationRow(
+            generation=generation,
+            version=str(version.version),
+            parent=champion,
+            run_id=self.run_id,
+            round=number,
+            path=str(folder.relative_to(self.home)),
+            sha256=str(version.tags["sha256"]),
+            metrics=metrics,
+            gate="" if champion is not None else "start",
         )
-        if champion is None:  # no gate will end it
-            self.registry.end_run(round_run)
-        return {"generation": generation, "version": version.version, "mlflow_run": round_run}
+        self.store.put([row])
+        return row
 
     def _compare(self, number: int, champion: int, challenger: int, title: str) -> dict[str, Any]:
         """Drive both on the gate's cases; the challenger stops early when the primary test cannot succeed any more."""
@@ -476,8 +483,9 @@ class Loop:
 
     def init_from(self, model: str, qa: Path | None, steps: int) -> dict[str, Any]:
         """`loop init`: generation 0 from the user's own checkpoint and driving QA."""
-        if queries.generations(self.store):
+        if history.champion(self.store) is not None:
             raise UsageError(f"{self.home} has generations already", fix="give an empty --home")
+        self.run_id = _key([self.run_id, model, str(qa)])
         from .models.policy import Policy
         from .refine.qa import load_qa, run_qa
 

@@ -26,6 +26,12 @@ def generation(store: Store, number: int) -> dict[str, Any]:
     return found
 
 
+def registered(store: Store, run_id: str, round_number: int) -> dict[str, Any] | None:
+    """The generation that a run's round has made; None before that."""
+    rows = queries.generations(store)
+    return next((row for row in rows if (row["run_id"], row["round"]) == (run_id, round_number)), None)
+
+
 def next_generation(store: Store) -> int:
     """Number of the generation to come."""
     return 1 + max((int(row["generation"]) for row in queries.generations(store)), default=-1)
