@@ -225,10 +225,8 @@ def run_anchor(
     head = policy.model.action_head
     batch = config.per_device_train_batch_size
     steps = config.epochs * math.ceil(len(scenes.pairs) / batch)
-    guard = FiniteGuard(head, steps, progress)
-    optimiser, schedule = _optimiser(head, config.learning_rate, steps)
+    descent = _Descent(head, config, steps, progress)
     feedback = _Feedback(torch.full((len(scenes.pairs),), -1, dtype=torch.long), None)
-    step = 0
     for epoch in range(config.epochs):
         if config.feedback and epoch % config.feedback_every == 0:
             feedback = stage.feedback()
@@ -236,25 +234,18 @@ def run_anchor(
             loss = stage.loss(index, feedback)
             if kept is not None:
                 loss = loss + config.replay_weight * kept.loss(head, batch)
-            optimiser.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(head.parameters(), config.max_grad_norm)
-            optimiser.step()
-            schedule.step()
-            step += 1
-            guard.see(loss)
-            if not guard.check(step):
+            if not descent.step(loss):
                 break
-        if guard.stopped:
+        if descent.guard.stopped:
             break
     after = _figures(stage, kept)
     policy.model.zero_grad(set_to_none=True)
     return StageReport(
         "anchor",
         seconds=time.monotonic() - started,
-        steps=len(guard.losses),
+        steps=len(descent.guard.losses),
         metrics={
-            "loss": guard.late_loss(),
+            "loss": descent.guard.late_loss(),
             **{f"{key}_before": value for key, value in before.items()},
             **{f"{key}_after": value for key, value in after.items()},
             "quarantined_pairs": quarantined,
@@ -262,14 +253,32 @@ def run_anchor(
             "share_skipped_groups": stage.skipped / max(1, stage.groups),
             "threshold": stage.threshold,
         },
-        stopped_reason=guard.stopped,
+        stopped_reason=descent.guard.stopped,
     )
 
 
-def _optimiser(head: nn.Module, rate: float, steps: int) -> tuple[torch.optim.Optimizer, Any]:
-    """AdamW with a short warm-up and a fall to zero: at a steady rate it would shake a head that is fitted already."""
-    optimiser = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=0.0)
-    return optimiser, get_cosine_schedule_with_warmup(optimiser, max(1, steps // 10), steps)
+class _Descent:
+    """Steps of the head alone, watched by a guard."""
+
+    def __init__(
+        self, head: nn.Module, config: AnchorConfig | RefitConfig, steps: int, progress: Progress
+    ) -> None:
+        self.guard = FiniteGuard(head, steps, progress)
+        self._head, self._max_norm, self._done = head, config.max_grad_norm, 0
+        self._optimiser = torch.optim.AdamW(head.parameters(), lr=config.learning_rate, weight_decay=0.0)
+        # A short warm-up and a fall to zero: at a steady rate it would shake a head that is fitted already.
+        self._schedule = get_cosine_schedule_with_warmup(self._optimiser, max(1, steps // 10), steps)
+
+    def step(self, loss: Tensor) -> bool:
+        """Follow a loss; False when training must stop."""
+        self._optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._head.parameters(), self._max_norm)
+        self._optimiser.step()
+        self._schedule.step()
+        self._done += 1
+        self.guard.see(loss)
+        return self.guard.check(self._done)
 
 
 class _Kept:
@@ -360,30 +369,22 @@ def refit_head(
     weight = torch.tensor([s.weight for s in samples], device=kept.mask.device)
     head, batch = policy.model.action_head, config.per_device_train_batch_size
     steps = config.epochs * math.ceil(len(samples) / batch)
-    guard = FiniteGuard(head, steps, progress)
-    optimiser, schedule = _optimiser(head, config.learning_rate, steps)
-    before, step = kept.ade_m(head), 0
+    descent = _Descent(head, config, steps, progress)
+    before = kept.ade_m(head)
     for _ in range(config.epochs):
         for part in torch.from_numpy(rng.permutation(len(samples))).split(batch):
             features = kept.features.take(part)
             plans = head(features.hidden, features.mask, features.ego)
             loss = head_loss(plans, kept.target_m[part], kept.mask[part], weight[part])
-            optimiser.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(head.parameters(), config.max_grad_norm)
-            optimiser.step()
-            schedule.step()
-            step += 1
-            guard.see(loss)
-            if not guard.check(step):
+            if not descent.step(loss):
                 break
-        if guard.stopped:
+        if descent.guard.stopped:
             break
     policy.model.zero_grad(set_to_none=True)
     return StageReport(
         "refit",
         seconds=time.monotonic() - started,
-        steps=len(guard.losses),
-        metrics={"loss": guard.late_loss(), "ade_m_before": before, "ade_m_after": kept.ade_m(head)},
-        stopped_reason=guard.stopped,
+        steps=len(descent.guard.losses),
+        metrics={"loss": descent.guard.late_loss(), "ade_m_before": before, "ade_m_after": kept.ade_m(head)},
+        stopped_reason=descent.guard.stopped,
     )

@@ -25,29 +25,29 @@ def test_every_constraint_is_an_exact_version() -> None:
     assert all(line.count("==") == 1 for line in lines)
 
 
-def test_help_loads_no_heavy_module() -> None:
+def loaded(statements: str, names: set[str]) -> set[str]:
+    """Which of the modules a process of its own has loaded after some statements."""
     script = (
-        "import sys, takeover.cli\n"
+        f"{statements}\nimport os, sys\nprint(*({names!r} & set(sys.modules)), flush=True)\nos._exit(0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script], capture_output=True, text=True, cwd="/", check=True
+    )
+    return set(done.stdout.split())
+
+
+def test_help_loads_no_heavy_module() -> None:
+    show_help = (
+        "import takeover.cli\n"
         "from typer.testing import CliRunner\n"
         "result = CliRunner().invoke(takeover.cli.app, ['--help'])\n"
         "assert result.exit_code == 0 and 'evaluate' in result.output, result.output\n"
-        "heavy = {'torch', 'transformers', 'trl', 'mlflow', 'pygame', 'carla', 'numba', 'duckdb', 'pandas'}\n"
-        "print(sorted(heavy & set(sys.modules)))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", script], capture_output=True, text=True, cwd="/", check=True
-    )
-    assert done.stdout.strip() == "[]"
+    heavy = {"torch", "transformers", "trl", "mlflow", "pygame", "carla", "numba", "duckdb", "pandas"}
+    assert loaded(show_help, heavy) == set()
 
 
 def test_the_drive_worker_loads_no_training_stack() -> None:
-    script = (
-        "import sys, os, takeover.collect.worker\n"
-        "heavy = {'torch', 'transformers', 'trl', 'peft', 'mlflow'}\n"
-        "print(sorted(heavy & set(sys.modules)), flush=True)\n"
-        "os._exit(0)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", script], capture_output=True, text=True, cwd="/", check=True
-    )
-    assert done.stdout.strip() == "[]"
+    heavy = {"torch", "transformers", "trl", "peft", "mlflow"}
+    assert loaded("import takeover.collect.worker", heavy | {"carla"}) == {"carla"}
+    assert loaded("import takeover.sim_bridge.embedded.service", heavy) == set()

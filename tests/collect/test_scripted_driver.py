@@ -22,13 +22,11 @@ from takeover.vocabulary import Authority, CameraSpec, Case, Control, EgoState, 
 
 
 @pytest.fixture(scope="module")
-def drive() -> Iterator[Drive]:
-    server = EmbeddedServer.start()
+def drive(server: EmbeddedServer) -> Iterator[Drive]:
     with Bridge(server.host, server.port) as bridge:
         drive = Drive(bridge, (CameraSpec(),))
         yield drive
         drive.close()
-    server.close()
 
 
 class Log:

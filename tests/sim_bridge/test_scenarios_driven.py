@@ -19,13 +19,11 @@ LONG_TAIL = TRAINED_TYPES + UNSEEN_TYPES
 
 
 @pytest.fixture(scope="module")
-def drive() -> Iterator[Drive]:
-    server = EmbeddedServer.start()
+def drive(server: EmbeddedServer) -> Iterator[Drive]:
     with Bridge(server.host, server.port) as bridge:
         drive = Drive(bridge, (CameraSpec(),))
         yield drive
         drive.close()
-    server.close()
 
 
 @pytest.mark.parametrize("scenario", ALL_TYPES)

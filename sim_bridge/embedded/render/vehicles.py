@@ -67,6 +67,13 @@ def _lamps(
         lamp(front_x, outer, mid, (150, 84, 12), slot, False, height * 0.7)
 
 
+def _window(
+    mesh: Mesh, bottom: tuple[float, ...], top: tuple[float, ...], sides: tuple[int, ...], tag: Tag
+) -> None:
+    """Panes just outside a body, on some of its sides."""
+    mesh.hexahedron(bottom, top, _GLASS, tag, material=Material.GLASS, layer=2, sides=sides, lid=False)
+
+
 def car(fine: bool) -> Mesh:
     """A saloon; without detail for distances."""
     mesh, tag = Mesh(), Tag.CAR
@@ -133,16 +140,7 @@ def van(fine: bool) -> Mesh:
     mesh.hexahedron(
         (-2.72, 2.0, -1.0, 1.0, 1.15), (-2.66, 1.3, -0.94, 0.94, 2.28), (0, 0, 0), tag, slot=Slot.PAINT
     )
-    mesh.hexahedron(
-        (1.9, 2.04, -0.9, 0.9, 1.2),
-        (1.32, 1.46, -0.84, 0.84, 2.05),
-        _GLASS,
-        tag,
-        material=Material.GLASS,
-        layer=2,
-        sides=(2,),
-        lid=False,
-    )
+    _window(mesh, (1.9, 2.04, -0.9, 0.9, 1.2), (1.32, 1.46, -0.84, 0.84, 2.05), (2,), tag)
     mesh.box(
         (-2.74, -2.6, -0.82, 0.82, 1.3, 1.95),
         _GLASS,
@@ -152,16 +150,7 @@ def van(fine: bool) -> Mesh:
         sides=(0,),
         lid=False,
     )
-    mesh.hexahedron(
-        (0.3, 1.75, -1.01, 1.01, 1.22),
-        (0.3, 1.3, -0.97, 0.97, 1.95),
-        _GLASS,
-        tag,
-        material=Material.GLASS,
-        layer=2,
-        sides=(1, 3),
-        lid=False,
-    )
+    _window(mesh, (0.3, 1.75, -1.01, 1.01, 1.22), (0.3, 1.3, -0.97, 0.97, 1.95), (1, 3), tag)
     _lamps(mesh, -2.7, 2.64, 1.0, 0.75, (0.42, 0.42), tag)
     mesh.box(
         (-2.76, -2.6, -0.3, 0.3, 2.06, 2.16),
@@ -194,26 +183,8 @@ def truck(fine: bool) -> Mesh:
     mesh.hexahedron(
         (2.05, 3.9, -1.2, 1.2, 1.6), (2.05, 3.5, -1.15, 1.15, 2.75), (0, 0, 0), tag, slot=Slot.PAINT
     )
-    mesh.hexahedron(
-        (3.8, 3.93, -1.05, 1.05, 1.65),
-        (3.4, 3.54, -1.0, 1.0, 2.55),
-        _GLASS,
-        tag,
-        material=Material.GLASS,
-        layer=2,
-        sides=(2,),
-        lid=False,
-    )
-    mesh.hexahedron(
-        (2.6, 3.75, -1.21, 1.21, 1.65),
-        (2.6, 3.45, -1.17, 1.17, 2.5),
-        _GLASS,
-        tag,
-        material=Material.GLASS,
-        layer=2,
-        sides=(1, 3),
-        lid=False,
-    )
+    _window(mesh, (3.8, 3.93, -1.05, 1.05, 1.65), (3.4, 3.54, -1.0, 1.0, 2.55), (2,), tag)
+    _window(mesh, (2.6, 3.75, -1.21, 1.21, 1.65), (2.6, 3.45, -1.17, 1.17, 2.5), (1, 3), tag)
     _lamps(mesh, -3.92, 3.88, 1.15, 0.6, (0.6, 0.3), tag)
     mesh.box((-3.97, -3.8, -1.2, 1.2, 0.98, 1.1), ORANGE, tag, layer=2, sides=(0,), lid=False)
     if fine:
