@@ -47,14 +47,15 @@ class PolicyConfig(Section):
 class BootstrapConfig(Section):
     """Generation 0: a fair start from expert drives (proof.md 5)."""
 
-    nominal_episodes: int = Field(96, ge=1, description="nominal expert drives")
-    longtail_episodes: int = Field(40, ge=0, description="the small fixed dose of long-tail expert drives")
+    nominal_episodes: int = Field(80, ge=1, description="nominal expert drives")
+    longtail_episodes: int = Field(60, ge=0, description="the small fixed dose of long-tail expert drives")
     see_steps: int = Field(
         250,
         ge=0,
         description="steps of the tower's first lesson, in place of a pretrained tower; 0 leaves it out",
     )
-    max_steps: int = Field(420, ge=1, description="SFT steps")
+    max_steps: int = Field(320, ge=1, description="SFT steps")
+    refit_epochs: int = Field(40, ge=0, description="epochs of the head on the finished backbone's features; cheap")
     batch: int = Field(32, ge=1, description="samples per SFT step")
     learning_rate: float = Field(2e-3, gt=0, lt=1, description="peak learning rate of the bootstrap")
 

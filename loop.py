@@ -33,7 +33,7 @@ from .evaluate.evaluator import Evaluator, Progress
 from .evaluate.gate import decide, futile
 from .evaluate.run_report import RunSummary, write_summary
 from .evaluate.summary import suite_report
-from .refine.config import RefineConfig, bootstrap_config
+from .refine.config import RefineConfig, RefitConfig, bootstrap_config
 from .scoring.statistics import spent_alpha
 from .sim_bridge.scenarios.cases import suite
 from .store import history, queries
@@ -212,6 +212,7 @@ class Loop:
         from .collect.grounding import grounded_frames
         from .models.policy import Policy
         from .models.tiny import STRIDE_PX
+        from .refine.anchor_stage import refit_head
         from .refine.grounding import run_grounding
         from .refine.sft import run_sft
 
@@ -228,6 +229,11 @@ class Loop:
         sft = bootstrap_config(config.max_steps, config.batch, config.learning_rate)
         scratch = self.home / "stages" / "bootstrap"
         reports.append(run_sft(policy, samples, sft, seed, self._ticker(), scratch))
+        if config.refit_epochs:
+            refit = RefitConfig(epochs=config.refit_epochs, learning_rate=1e-3)
+            steps = config.refit_epochs * -(-len(samples) // refit.per_device_train_batch_size)
+            self.progress.stage("generation 0: refit of the head", steps)
+            reports.append(refit_head(policy, samples, refit, seed, self._ticker()))
         return policy, [report.to_json() for report in reports]
 
     def _refine(self, number: int, champion: int, title: str) -> dict[str, Any]:

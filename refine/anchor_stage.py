@@ -361,9 +361,7 @@ def refit_head(
     refuse_frozen_decoder(policy, "refit", head=True, text=False)
     check_roles(samples)
     rng = np.random.default_rng([seed, 5])
-    if len(samples) > config.max_samples:
-        samples = [samples[i] for i in rng.choice(len(samples), config.max_samples, replace=False)]
-    elif not samples:
+    if not samples:
         raise RefineError("the refit has no samples", fix="give replay, or switch refit off")
     kept = _Kept(policy, samples, cache or FeatureCache(policy), seed)
     weight = torch.tensor([s.weight for s in samples], device=kept.mask.device)

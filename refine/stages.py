@@ -123,7 +123,10 @@ def _run(
     if stage == "refit":
         if all(report.skipped_reason for report in before):
             return StageReport(stage, skipped_reason="the backbone has not changed")
-        return refit_head(policy, [*samples, *replay], config.refit, seed, tell, cache=cache)
+        # Every takeover, and so much replay as keeps everyday driving: drawn from all, takeovers would be lost in it.
+        chosen = np.random.default_rng([seed, 6]).permutation(len(replay))[: config.refit.max_samples]
+        scenes = [*samples, *(replay[i] for i in chosen)]
+        return refit_head(policy, scenes, config.refit, seed, tell, cache=cache)
     if not pairs:
         return StageReport(stage, skipped_reason="no pairs")
     if stage == "dpo":
