@@ -515,7 +515,8 @@ class Loop:
             yield self._fleet
             return
         sim = self.config.sim
-        with Fleet(sim.workers, carla=sim.carla, timeout_s=sim.timeout_s) as fleet:
+        logs = self.home / "logs"
+        with Fleet(sim.workers, carla=sim.carla, timeout_s=sim.timeout_s, logs=logs) as fleet:
             self._fleet = fleet
             try:
                 yield fleet

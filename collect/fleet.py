@@ -9,6 +9,7 @@ Order is by slot and case, never by arrival, and the batch keeps its shape, so a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -54,16 +56,28 @@ class Fleet:
         workers: How many.
         carla: "host:port[,host:port…]" of real servers, one a worker; empty starts embedded servers.
         timeout_s: Client time-out of the workers.
+        logs: Folder for `worker-<slot>.log`, where workers and their servers write; None leaves them the terminal.
     """
 
-    def __init__(self, workers: int, *, carla: str = "", timeout_s: float = 5.0) -> None:
+    def __init__(
+        self, workers: int, *, carla: str = "", timeout_s: float = 5.0, logs: Path | None = None
+    ) -> None:
         self._servers = [part.strip() for part in carla.split(",") if part.strip()]
         if self._servers:
             workers = min(workers, len(self._servers))
         self._timeout_s = timeout_s
+        self._logs = logs
+        if logs is not None:
+            logs.mkdir(parents=True, exist_ok=True)
+            for index in range(workers):
+                self._log(index).write_bytes(b"")
         self._slots = [self._start(index) for index in range(workers)]
-        for index in range(workers):
-            self._await_ready(index)
+        try:
+            for index in range(workers):
+                self._await_ready(index)
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Fleet:
         return self
@@ -172,7 +186,8 @@ class Fleet:
             if isinstance(message, PolicyInput):
                 return message
             if not isinstance(message, EpisodeResult):
-                reason = message if isinstance(message, str) else "the rollout worker died or hung"
+                said = message if isinstance(message, str) else ""
+                reason = said or f"the rollout worker died or hung{self._words(slot_index)}"
                 message = EpisodeResult(job, _fault_outcome(), fault=reason)
                 self._restart(slot_index)
             slot = self._slots[slot_index]
@@ -205,14 +220,17 @@ class Fleet:
         arguments = ["--fd", str(theirs.fileno()), "--timeout-s", str(self._timeout_s), "--seed", str(index)]
         if self._servers:
             arguments += ["--carla", self._servers[index]]
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "takeover.collect.worker", *arguments],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
-            start_new_session=True,  # Ctrl-C reaches the parent alone, which then closes its workers
-        )
+        with contextlib.ExitStack() as stack:
+            log = None if self._logs is None else stack.enter_context(self._log(index).open("ab"))
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "takeover.collect.worker", *arguments],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
+                start_new_session=True,  # Ctrl-C reaches the parent alone, which then closes its workers
+            )
         theirs.close()
         return _Slot(process, ours)
 
@@ -227,15 +245,25 @@ class Fleet:
                     break
                 if message == "ready":
                     return
-                raise SimulatorError(
-                    str(message), fix="see the message above; `loop doctor` checks the CARLA side"
-                )
+                raise SimulatorError(str(message), fix="`loop doctor` checks the CARLA side")
             if slot.process.poll() is not None:
                 break
         raise SimulatorError(
-            f"rollout worker {index} did not start (exit status {slot.process.poll()})",
+            f"rollout worker {index} did not start (exit status {slot.process.poll()}){self._words(index)}",
             fix="run `loop doctor`; with --carla check that the server answers",
         )
+
+    def _log(self, index: int) -> Path:
+        assert self._logs is not None
+        return self._logs / f"worker-{index}.log"
+
+    def _words(self, index: int) -> str:
+        """The last line that a worker wrote, and where the others are."""
+        if self._logs is None:
+            return ""
+        lines = self._log(index).read_text(errors="replace").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return f": {last} ({self._log(index)})" if last else ""
 
     def _restart(self, slot_index: int) -> None:
         old = self._slots[slot_index]

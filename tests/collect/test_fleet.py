@@ -14,6 +14,7 @@ from takeover.collect.fleet import Fleet
 from takeover.collect.jobs import EpisodeJob, EpisodeResult
 from takeover.collect.plans import bootstrap_jobs, episode_id, round_jobs
 from takeover.config import BootstrapConfig, CollectConfig
+from takeover.errors import SimulatorError
 from takeover.store.episodes import EpisodeReader, complete, verify
 from takeover.vocabulary import Case, Plan, PolicyInput
 
@@ -35,8 +36,8 @@ class StraightOn:
 
 
 @pytest.fixture(scope="module")
-def fleet() -> Iterator[Fleet]:
-    with Fleet(2) as two:
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with Fleet(2, logs=tmp_path_factory.mktemp("logs")) as two:
         yield two
 
 
@@ -150,6 +151,22 @@ def test_no_worker_outlives_its_fleet() -> None:
             return
         time.sleep(0.1)
     pytest.fail("the worker still runs")
+
+
+def test_a_worker_that_cannot_start_is_named_with_its_last_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")  # no standard library: it dies with words on stderr
+    with pytest.raises(SimulatorError, match=r"worker 0 did not start.*: .*worker-0\.log\)") as caught:
+        Fleet(1, logs=tmp_path / "logs")
+    lines = (tmp_path / "logs" / "worker-0.log").read_text().split("\n")
+    assert [line for line in lines if line.strip()][-1].strip() in str(caught.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SimulatorError, match="no CARLA server answers"):
+        Fleet(1, carla="127.0.0.1:1", timeout_s=0.5, logs=tmp_path)
 
 
 def test_jobs_are_repeatable_and_of_the_train_role(tmp_path: Path) -> None:
