@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from .collect.plans import bootstrap_jobs, round_jobs
 from .collect.segmenter import SegmenterConfig
 from .collect.training_data import preference_pairs, recovery_samples, replay_samples
 from .config import LoopConfig
-from .errors import UsageError
+from .errors import TakeoverError, UsageError
 from .evaluate.champion import Champions
 from .evaluate.closed_loop import BASELINES, CaseResult
 from .evaluate.evaluator import Evaluator, Progress
@@ -93,11 +93,15 @@ class Loop:
     def run(self) -> RunSummary:
         """Drive the configured number of rounds, continuing where an earlier sitting stopped."""
         started_s = time.monotonic()
-        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
+        warm_up = threading.Thread(target=self._warm_up, name="warm-up", daemon=True)
+        warm_up.start()
         saved, _, report = self.store.recover()
         if saved or report.added:
             self.progress.say(f"recovered {len(saved)} interrupted drives, indexed {len(report.added)}")
         with self._rollouts():
+            # Nothing below may import the training stack meanwhile: lazy modules of trl and transformers lose races.
+            self._first_drives()
+            warm_up.join()
             self._first_generation()
             for number in range(1, self.config.rounds + 1):
                 self._round(number)
@@ -111,13 +115,18 @@ class Loop:
             self.registry.log_file(parent, summary.page)
         return summary
 
+    def _first_drives(self) -> None:
+        if history.champion(self.store) is None:
+            jobs = self._first_jobs()
+            self._step(0, "collect", lambda: self._drive(jobs, None, "generation 0: expert drives"))
+
+    def _first_jobs(self) -> list[EpisodeJob]:
+        return bootstrap_jobs(self.run_id, self.config.bootstrap, self.config.seed, self.store.episodes)
+
     def _first_generation(self) -> None:
         if history.champion(self.store) is not None:
             return  # made by an earlier run, or by `loop init`
-        config = self.config.bootstrap
-        jobs = bootstrap_jobs(self.run_id, config, self.config.seed, self.store.episodes)
-        ids = [job.episode_id for job in jobs]
-        self._step(0, "collect", lambda: self._drive(jobs, None, "generation 0: expert drives"))
+        ids = [job.episode_id for job in self._first_jobs()]
         self._step(0, "refine", self._bootstrap)
         self._step(0, "register", lambda: self._register(0, None, ids, {}))
         self._step(0, "promote", lambda: self._deploy(0, None, {"reason": "the first generation"}, 0))
@@ -527,7 +536,8 @@ class Loop:
         """Import the training stack (seconds) and make the registry while the first drives run."""
         from .refine import stages  # noqa: F401
 
-        _ = self.registry
+        with suppress(TakeoverError):  # met again, and told, where the registry is first needed
+            _ = self.registry
 
     def _parent_run(self) -> str:
         done = self._step(
