@@ -49,7 +49,7 @@ def code_sha256() -> str:
     root = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
     for file in sorted(root.glob("*.py")) + sorted(root.glob("[a-z]*/**/*.py")):
-        if file.relative_to(root).parts[0] in ("tests", "benchmarks", "build"):
+        if file.relative_to(root).parts[0] in ("tests", "benchmarks", "examples", "build"):
             continue
         digest.update(f"{file.relative_to(root)}\0{file_sha256(file)}\n".encode())
     return digest.hexdigest()
