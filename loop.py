@@ -24,7 +24,7 @@ from .collect.labels import label_episode
 from .collect.pairs import PairConfig
 from .collect.plans import bootstrap_jobs, round_jobs
 from .collect.segmenter import SegmenterConfig
-from .collect.training_data import preference_pairs, recovery_samples, replay_samples
+from .collect.training_data import preference_pairs, recovery_samples, replay_samples, uneventful_replay
 from .config import LoopConfig
 from .errors import TakeoverError, UsageError
 from .evaluate.champion import Champions
@@ -280,9 +280,9 @@ class Loop:
     def _training_data(
         self, number: int
     ) -> tuple[list[DrivingSample], list[PreferencePair], list[DrivingSample]]:
-        """Recoveries and corrections, pairs of all rounds so far, replay of the expert's drives."""
+        """Recoveries and corrections, pairs of all rounds so far, replay of the expert's and of uneventful drives."""
         pairs = preference_pairs(self.store, up_to_round=number)
-        return recovery_samples(self.store, pairs), pairs, self._replay()
+        return recovery_samples(self.store, pairs), pairs, [*self._replay(), *uneventful_replay(self.store)]
 
     def _replay(self) -> list[DrivingSample]:
         """Samples of every expert drive of this home; read once a process."""

@@ -45,6 +45,7 @@ NEAR_M = 90.0  # agents and polygons farther away cannot matter within 5 s
 SCENE_S = 5.0
 EVERY_TICKS = 2  # the scene's agents at 10 Hz
 DRIVER_ONLY = frozenset({Authority.DRIVER.value})
+POLICY_ONLY = frozenset({Authority.POLICY.value})
 Mask = NDArray[np.bool_]
 
 
@@ -267,6 +268,30 @@ def driver_samples(
                 mask=mask,
                 reasoning=write_cot(chain_of_thought(reader, tick, scene, waypoints_m)),
                 weight=weight,
+                role=reader.meta.role,
+                case_id=reader.meta.case.case_id,
+            )
+        )
+    return samples
+
+
+def uneventful_samples(reader: EpisodeReader, frames: int = 2) -> list[DrivingSample]:
+    """What a policy did right by itself: the way driven in an episode that succeeded without a takeover.
+
+    Among them the decoys: what looks like a hazard and was rightly passed. Without them takeovers, which over-represent
+    danger, teach to brake for everything.
+    """
+    samples = []
+    for tick in reader.frame_ticks:
+        poses, mask = executed_future(reader, tick, POLICY_ONLY) if tick >= 0 else (None, None)
+        if poses is None or mask is None or int(mask.sum()) < MIN_VALID_POINTS:
+            continue
+        samples.append(
+            DrivingSample(
+                input=policy_input(reader, tick, frames),
+                target_m=poses[:, :2].astype(np.float32),
+                mask=mask,
+                reasoning="",
                 role=reader.meta.role,
                 case_id=reader.meta.case.case_id,
             )

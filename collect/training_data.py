@@ -11,7 +11,7 @@ from ..store.database import Store
 from ..store.episodes import EpisodeReader
 from ..store.rows import PairRow
 from ..vocabulary import DrivingSample, PairSource, Phase, PreferencePair
-from .samples import driver_samples, expert_samples, preference_pair
+from .samples import driver_samples, expert_samples, preference_pair, uneventful_samples
 
 Told = Callable[[], None]
 
@@ -34,6 +34,22 @@ def replay_samples(store: Store, episode_ids: Sequence[str], told: Told | None =
         if told is not None:
             told()
     return samples
+
+
+def uneventful_replay(store: Store) -> list[DrivingSample]:
+    """Every frame of the drives of earlier rounds that succeeded with nobody taking over."""
+    rows = queries.episodes(
+        store, driver_kind="scripted", role="train", takeovers=False, whole=True, limit=1_000_000
+    )
+    rows += queries.episodes(
+        store, driver_kind="human", role="train", takeovers=False, whole=True, limit=1_000_000
+    )
+    return [
+        s
+        for row in rows
+        if row["success"]
+        for s in uneventful_samples(EpisodeReader(store.home / row["path"]))
+    ]
 
 
 def preference_pairs(store: Store, up_to_round: int) -> list[PreferencePair]:

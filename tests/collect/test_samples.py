@@ -11,6 +11,7 @@ from takeover.collect.samples import (
     expert_samples,
     policy_input,
     scene_at,
+    uneventful_samples,
 )
 from takeover.scoring.pdms import score_plans
 from takeover.store.episodes import EpisodeReader
@@ -82,3 +83,14 @@ def test_samples_of_driver_and_expert(reader: EpisodeReader, tmp_path: Path) -> 
     assert len(samples) == len(expert.plans)
     assert all(s.mask.all() and s.reasoning.startswith("{") for s in samples)
     assert samples[0].target_m[-1] == pytest.approx([40.0, 0.0])
+
+
+def test_what_the_policy_drove_itself_counts_only_while_it_drove(reader: EpisodeReader) -> None:
+    samples = uneventful_samples(reader)
+    frames_before = [tick for tick in reader.frame_ticks if tick >= 0 and tick + 50 <= ONSET]
+    assert len(samples) >= len(frames_before) > 0
+    first = samples[0]  # tick 0: the way of the next 4 s, at 10 m/s
+    assert first.mask.all() == (ONSET >= 80)
+    assert first.target_m[0, 0] == pytest.approx(5.0, abs=0.2)
+    last_tick = max(tick for tick in reader.frame_ticks if tick + 50 <= ONSET)
+    assert samples[frames_before.index(last_tick)].mask.sum() >= 5
