@@ -1,4 +1,5 @@
 # make loop   set everything up, then five rounds on the embedded simulator
+# make proof  kill -9 of a small run at ten random moments; what comes of it is in docs/kills.md
 # make test   set everything up, then lint, types, layers and the tests against the installed wheel
 PYTHON ?= python3
 VENV   ?= .venv
@@ -32,6 +33,9 @@ lint: setup
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest --durations=15
+
+proof: setup
+	cd / && OMP_NUM_THREADS=1 $(abspath $(BIN))/python -P $(CURDIR)/benchmarks/kills.py
 
 clean:
 	rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache
