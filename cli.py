@@ -67,7 +67,7 @@ def main() -> None:
 def _print(value: Any) -> None:
     from .store.sealing import plain
 
-    typer.echo(json.dumps(plain(value), indent=2))
+    typer.echo(json.dumps(plain(value), indent=2, default=str))  # str: dates and other types of a user's SQL
 
 
 def _version(wanted: bool) -> None:

@@ -55,7 +55,9 @@ class BootstrapConfig(Section):
         description="steps of the tower's first lesson, in place of a pretrained tower; 0 leaves it out",
     )
     max_steps: int = Field(320, ge=1, description="SFT steps")
-    refit_epochs: int = Field(40, ge=0, description="epochs of the head on the finished backbone's features; cheap")
+    refit_epochs: int = Field(
+        40, ge=0, description="epochs of the head on the finished backbone's features; cheap"
+    )
     batch: int = Field(32, ge=1, description="samples per SFT step")
     learning_rate: float = Field(2e-3, gt=0, lt=1, description="peak learning rate of the bootstrap")
 

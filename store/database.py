@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
@@ -373,7 +374,12 @@ def _catch_up(connection: duckdb.DuckDBPyConnection, home: Path) -> None:
 def _rows(connection: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any]) -> list[dict[str, Any]]:
     result = connection.execute(sql, list(params))
     names = [column[0] for column in result.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+    return [dict(zip(names, map(_native, row), strict=True)) for row in result.fetchall()]
+
+
+def _native(value: Any) -> Any:
+    """Exact decimals, which SQL makes of `0.05 * tick`, as the floats that all other columns are."""
+    return float(value) if isinstance(value, Decimal) else value
 
 
 def _opening_error(error: duckdb.Error, path: Path) -> Exception:

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 
 CONFIG = """
 sim: {workers: 2}
-bootstrap: {nominal_episodes: 4, longtail_episodes: 2, max_steps: 4, batch: 4}
+bootstrap: {nominal_episodes: 4, longtail_episodes: 2, see_steps: 8, max_steps: 4, refit_epochs: 4, batch: 4}
 collect: {episodes: 4, nominal_share: 0.0}
 gate: {longtail_cases: 8, nominal_cases: 4}
 refine:
@@ -41,7 +40,7 @@ def output(home: Path, *arguments: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with one finished round. The run was killed twice: while it drove, and while it trained or evaluated."""
     folder = tmp_path_factory.mktemp("home")
     (folder / "loop.yaml").write_text(CONFIG)
@@ -62,7 +61,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     done = loop(folder, "run", "--rounds", "1", "--json")
     assert done.returncode == 0, done.stderr
     (folder / "summary.json").write_text(done.stdout)
-    yield folder
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +80,9 @@ def test_the_run_ends_with_a_decision_a_picture_and_a_page(home: Path, summary: 
 def test_no_sealed_episode_is_lost_or_doubled(home: Path) -> None:
     found = output(home, "doctor", "--json")
     assert found["ok"], found
-    rows = output(home, "sql", "--json", "SELECT case_id, driver_kind, count(*) AS n FROM episodes GROUP BY ALL")
+    rows = output(
+        home, "sql", "--json", "SELECT case_id, driver_kind, count(*) AS n FROM episodes GROUP BY ALL"
+    )
     assert sum(row["n"] for row in rows) == 10
     assert {row["n"] for row in rows} == {1}
 
@@ -120,7 +121,9 @@ def test_evaluate_prints_cases(home: Path) -> None:
     report = output(home, "evaluate", "--suite", "final", "--seeds", "20000-20002", "--model", "0", "--json")
     assert [case["seed"] for case in report["cases"]] == [20000, 20001, 20002]
     assert all(case["success"] in (0, 1) for case in report["cases"])
-    still = output(home, "evaluate", "--suite", "final", "--cases", "2", "--baseline", "always_brake", "--json")
+    still = output(
+        home, "evaluate", "--suite", "final", "--cases", "2", "--baseline", "always_brake", "--json"
+    )
     assert [case["success"] for case in still["cases"]] == [0, 0]
 
 
@@ -144,5 +147,7 @@ def test_an_alias_moved_elsewhere_is_recorded(home: Path) -> None:
     )
     subprocess.run([sys.executable, "-P", "-c", script, str(home)], cwd=home, check=True, capture_output=True)
     output(home, "collect", "--episodes", "1", "--json")
-    rows = output(home, "sql", "--json", "SELECT to_generation, external FROM promotions ORDER BY created_utc")
+    rows = output(
+        home, "sql", "--json", "SELECT to_generation, external FROM promotions ORDER BY created_utc"
+    )
     assert rows[-1]["to_generation"] == 0

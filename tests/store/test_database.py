@@ -347,6 +347,7 @@ def test_user_sql_reads_the_index_and_nothing_else(tmp_path: Path) -> None:
         with pytest.raises(StoreError):
             store.query(sql)
     assert store.query("SELECT 1 AS one") == [{"one": 1}]
+    assert type(store.query("SELECT 0.05 * 3 AS time_s")[0]["time_s"]) is float
 
 
 def test_locked_index_names_the_holder(tmp_path: Path) -> None:
