@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("home", type=Path)
     parser.add_argument("--cases", type=int, default=100)
     parser.add_argument("--first", type=int, default=20040)
+    parser.add_argument("--generations", type=int, nargs="*", help="default: champion and the last one")
     asked = parser.parse_args()
     with RichProgress() as progress:
         loop = Loop(asked.home, load_config(RunConfig), progress)
@@ -40,17 +41,17 @@ def main() -> None:
             "nominal": ("final_nominal", suite("final_nominal", 48, asked.first)),
             "unseen types": ("unseen", suite("unseen", 40, asked.first)),
         }
-        rows: list[tuple[str, int | None, str]] = [
-            ("generation 0", 0, ""),
-            (f"champion (generation {champion})", champion, ""),
-        ]
-        if last != champion:
-            rows.append((f"last challenger (generation {last})", last, ""))
+        rows: list[tuple[str, int | None, str]] = [("generation 0", 0, "")]
+        shown = asked.generations or sorted({int(champion or 0), int(last)} - {0})
+        for number in shown:
+            rows.append((f"generation {number}{', champion' if number == champion else ''}", number, ""))
         rows += [
             ("generation 0 + automatic brake at TTC 2 s", 0, "auto_brake"),
             ("always brake", None, "always_brake"),
+            ("never brake", None, "never_brake"),
+            (f"generation {shown[-1]}, black pictures", shown[-1], "black"),
         ]
-        rows += [("never brake", None, "never_brake"), ("champion, black pictures", champion, "black")]
+        progress.say(f"champion: generation {champion}")
         for title, (name, cases) in suites.items():
             found = {
                 row: loop.evaluator.results(g, name, cases, f"{row} on {name}", baseline=b)
