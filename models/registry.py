@@ -42,6 +42,7 @@ from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 MODEL = "driver"
 EXPERIMENT = "takeover"
 DATABASE = "mlflow.db"
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 KEY = "takeover.key"  # tag of a run: what a repeated step finds it by
 _BATCH = 900  # metrics per request; MLflow takes 1000
@@ -87,14 +88,13 @@ class Registry:
         self.home = Path(home).resolve()
         self.model = model
         own = f"sqlite:///{self.home / DATABASE}"
-        self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or own
+        self.uri = uri or os.environ.get(URI_VARIABLE) or own
         for name in ("alembic", "mlflow", "mlflow.store.db.utils"):
             logging.getLogger(name).setLevel(logging.WARNING)
         with _explained("open"):
             if self.uri == own:
                 _make_sqlite(self.home / DATABASE)
-            mlflow.set_tracking_uri(self.uri)
-            mlflow.set_registry_uri(self.uri)
+            _set_uri(self.uri)
             self.client = MlflowClient(self.uri, self.uri)
             found = self.client.get_experiment_by_name(EXPERIMENT)
             if found is not None:
@@ -392,6 +392,17 @@ def canary(path: Path) -> None:
 
     policy = Policy.load(path)
     policy.plan(fixed_inputs(policy.config), "canary")
+
+
+def _set_uri(uri: str) -> None:
+    """MLflow's default store, without the variables that it exports: other homes and children have their own."""
+    before = {name: os.environ.get(name) for name in (URI_VARIABLE, "MLFLOW_REGISTRY_URI")}
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    for name, value in before.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
 
 
 def _make_sqlite(path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from takeover.sim_bridge.server import EmbeddedServer
 
 _sessions: list[pytest.Session] = []
+os.environ.pop("MLFLOW_TRACKING_URI", None)  # a tracking server of the user's is no place for tests
 
 
 @pytest.fixture(scope="session")

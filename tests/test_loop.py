@@ -145,7 +145,10 @@ def test_an_alias_moved_elsewhere_is_recorded(home: Path) -> None:
         "client = mlflow.MlflowClient(tracking_uri=f'sqlite:///{sys.argv[1]}/mlflow.db')\n"
         "client.set_registered_model_alias('driver', 'champion', '1')\n"
     )
-    subprocess.run([sys.executable, "-P", "-c", script, str(home)], cwd=home, check=True, capture_output=True)
+    moved = subprocess.run(
+        [sys.executable, "-P", "-c", script, str(home)], cwd=home, capture_output=True, text=True
+    )
+    assert moved.returncode == 0, moved.stderr
     output(home, "collect", "--episodes", "1", "--json")
     rows = output(
         home, "sql", "--json", "SELECT to_generation, external FROM promotions ORDER BY created_utc"

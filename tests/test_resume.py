@@ -46,7 +46,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_killed_registration_is_repeated_without_a_trace(
     owner: type, name: str, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, dies_after(getattr(owner, name)))
         with pytest.raises(DiedError):
@@ -63,10 +62,7 @@ def test_a_killed_registration_is_repeated_without_a_trace(
     assert sorted(run.info.status for run in runs) == ["FINISHED", "FINISHED"]  # the whole run, its round
 
 
-def test_a_tracking_store_half_made_by_a_killed_process_is_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+def test_a_tracking_store_half_made_by_a_killed_process_is_made_again(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db.part").write_bytes(b"half a database")
     assert Registry(tmp_path).versions() == []
     assert (tmp_path / "mlflow.db").is_file()

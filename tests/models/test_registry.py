@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -26,8 +27,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+def registry(tmp_path: Path) -> Registry:
     return Registry(tmp_path / "home")
 
 
@@ -41,6 +41,13 @@ def made(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> Registry:
         folder = Path(shutil.copytree(saved, root / f"g{generation}"))
         registry.register(folder, provenance(generation), run, {"sr": 0.5 + generation})
     return registry
+
+
+def test_each_home_has_a_store_of_its_own(tmp_path: Path) -> None:
+    before = dict(os.environ)
+    first, second = Registry(tmp_path / "a"), Registry(tmp_path / "b")
+    assert first.uri != second.uri
+    assert dict(os.environ) == before
 
 
 def test_runs_hold_metrics_and_data(made: Registry) -> None:
