@@ -1,0 +1,1 @@
+"""The driver's cockpit: window, real-time loop, replay."""
