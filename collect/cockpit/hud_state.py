@@ -10,6 +10,7 @@ from ...vocabulary import Authority, CameraSpec, Control, Float, HandoverState
 from .views import CHASE
 
 HIDDEN = "hidden"  # the generation's label in blind mode
+NEUTRAL = Control()
 
 
 class Level(StrEnum):
@@ -119,7 +120,7 @@ class HudState:
     reasoning: str = ""
     generation: str = ""
     device: Control | None = None
-    executed: Control = Control()
+    executed: Control = NEUTRAL
     ghost_steer: float | None = None
     reverse: bool = False
     handbrake: bool = False
