@@ -71,6 +71,14 @@ class Reason(StrEnum):
     TRAINING = "training"
 
 
+class Verdict(StrEnum):
+    """What the driver says of a takeover afterwards. `mistake` and `discard` stay in the log and never train."""
+
+    GOOD = "good"
+    MISTAKE = "mistake"
+    DISCARD = "discard"
+
+
 class Role(StrEnum):
     """What a case may be used for, by seed range (see `sim_bridge/scenarios/cases.py`)."""
 
