@@ -1,0 +1,1 @@
+"""Keyboard, gamepads, wheels and pedals: from SDL events to one `DeviceState` per poll."""
