@@ -62,10 +62,16 @@ def to_angular_velocity(yaw_rate_radps: float) -> carla.Vector3D:
     return carla.Vector3D(z=-math.degrees(yaw_rate_radps))
 
 
-def vehicle_control(control: Control, *, hand_brake: bool = False) -> carla.VehicleControl:
+def vehicle_control(
+    control: Control, *, hand_brake: bool = False, reverse: bool = False
+) -> carla.VehicleControl:
     """House control as CARLA's."""
     return carla.VehicleControl(
-        throttle=control.throttle, steer=-control.steer, brake=control.brake, hand_brake=hand_brake
+        throttle=control.throttle,
+        steer=-control.steer,
+        brake=control.brake,
+        hand_brake=hand_brake,
+        reverse=reverse,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from .moment import MapPolygons, Moment
 from .routes import Route, build_route
 from .scenarios.base import Scenario
 from .scenarios.catalogue import make_scenario
-from .sensors import CameraSet, CollisionSensor
+from .sensors import CameraSet, CollisionSensor, DisplayCamera
 from .stage import Stage, body_of
 
 EGO_BLUEPRINT = "vehicle.lincoln.mkz_2020"
@@ -78,6 +79,9 @@ class Drive:
         self._polygons: dict[str, MapPolygons] = {}
         self._weather: tuple[str, dict[str, float]] | None = None
         self._done = True
+        self._display: tuple[CameraSpec, Callable[[int, NDArray[np.uint8]], None]] | None = None
+        self._display_camera: DisplayCamera | None = None
+        self._frame_zero = 0
         self.history = []
 
     @property
@@ -152,6 +156,8 @@ class Drive:
         self._ego = self._spawn_ego()
         self._ego_body = body_of(self._ego, EGO_ROLE)
         self._cameras = CameraSet(self._bridge, self._ego, self._cameras_spec)
+        self._display_camera = None  # it went with the episode before
+        self._mount_display()
         self._collisions = CollisionSensor(self._bridge, self._ego)
         self._stage = Stage(self._bridge, self.route, self._lights, self._ego.id)
         scenario.setup(self._stage)
@@ -160,11 +166,52 @@ class Drive:
         self._done = False
         return self._warm_up()
 
-    def step(self, control: Control) -> Moment:
-        """One tick with a control of the ego.
+    def show(self, spec: CameraSpec, deliver: Callable[[int, NDArray[np.uint8]], None]) -> None:
+        """Mounts a camera for people, now and at every reset, in place of the one before.
+
+        Args:
+            spec: The camera.
+            deliver: Called on another thread with the tick and (H, W, 4) BGRA pixels, which hold only during the call.
+                Pictures may come late or be left out.
+        """
+        self._display = (spec, deliver)
+        if not self._done:
+            self._mount_display()
+
+    def _mount_display(self) -> None:
+        if self._display is None:
+            return
+        if self._display_camera is not None:
+            self._bridge.destroy([self._display_camera.sensor.id])
+        spec, deliver = self._display
+        self._display_camera = DisplayCamera(
+            self._bridge, self._ego, spec, lambda frame, pixels: deliver(frame - self._frame_zero, pixels)
+        )
+
+    def actuate(self, control: Control, *, reverse: bool = False) -> None:
+        """Gives the ego a control at once, apart from the tick; it holds until the next one.
+
+        May be called from another thread while `step(None)` runs. The server has it on its next tick.
 
         Args:
             control: Of the ego.
+            reverse: Engage the reverse gear.
+
+        Raises:
+            RuntimeError: There is no ego now.
+        """
+        self._ego.apply_control(convert.vehicle_control(control, reverse=reverse))
+
+    @property
+    def executed(self) -> Control:
+        """The control that the server had on the tick just made, by its own report."""
+        return convert.control(self._ego.get_control())
+
+    def step(self, control: Control | None) -> Moment:
+        """One tick with a control of the ego.
+
+        Args:
+            control: Of the ego; None leaves it to `actuate`.
 
         Returns:
             The moment after it.
@@ -219,6 +266,7 @@ class Drive:
                 break
         else:
             raise SimulatorError("the cameras give no images", fix="look at the server's log")
+        self._frame_zero = snapshot.frame + WARMUP_TICKS
         self._now = self._moment(snapshot, -WARMUP_TICKS)
         for tick in range(-WARMUP_TICKS + 1, 1):
             self.history.append(self._now)
@@ -241,9 +289,10 @@ class Drive:
             self._now.route_progress_m, self.route.length_m, self.scenario.spec.timeout_s, self._lights
         )
 
-    def _advance(self, control: Control, tick: int) -> Moment:
+    def _advance(self, control: Control | None, tick: int) -> Moment:
         self.scenario.tick(self._stage, self._now)
-        self._stage.vehicle(self._ego.id, control)
+        if control is not None:
+            self._stage.vehicle(self._ego.id, control)
         self._bridge.send(self._stage.take())
         self._now = self._moment(self._bridge.tick(), tick)
         return self._now

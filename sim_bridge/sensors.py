@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import carla
@@ -17,6 +17,7 @@ from . import convert
 from .bridge import Bridge
 
 RGB, INSTANCE = "rgb", "instance"
+DISPLAY_ROLE = "takeover.display"  # the embedded server draws such a camera beside the tick
 BLUEPRINTS = {RGB: "sensor.camera.rgb", INSTANCE: "sensor.camera.instance_segmentation"}
 
 
@@ -155,6 +156,42 @@ class CameraSet:
 def _pixels(image: carla.Image) -> NDArray[np.uint8]:
     """(H, W, 4) BGRA view of an image's bytes."""
     return np.frombuffer(image.raw_data, np.uint8).reshape(image.height, image.width, 4)
+
+
+class DisplayCamera:
+    """A camera for people. Nobody waits for it, and no policy sees it.
+
+    Args:
+        bridge: The server.
+        ego: What it is mounted on.
+        spec: The camera.
+        deliver: Called on the client library's thread with world frame and (H, W, 4) BGRA pixels, which hold only
+            during the call.
+
+    Raises:
+        SimulatorError: The server cannot spawn it.
+    """
+
+    def __init__(
+        self,
+        bridge: Bridge,
+        ego: carla.Actor,
+        spec: CameraSpec,
+        deliver: Callable[[int, NDArray[np.uint8]], None],
+    ) -> None:
+        sensor = bridge.spawn(
+            BLUEPRINTS[RGB],
+            convert.camera_transform(spec),
+            attach_to=ego,
+            role=DISPLAY_ROLE,
+            image_size_x=str(spec.width_px),
+            image_size_y=str(spec.height_px),
+            fov=str(spec.fov_deg),
+        )
+        if sensor is None:
+            raise SimulatorError(f"the server spawns no {BLUEPRINTS[RGB]}")
+        self.sensor = sensor
+        sensor.listen(lambda image: deliver(int(image.frame), _pixels(image)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 
 from ...errors import UsageError
 from .maps import map_names
@@ -30,6 +31,9 @@ def main() -> int:
     parser.add_argument("--map", default="TownCurves", help=f"{', '.join(map_names())} or an .xodr file")
     parser.add_argument("--seed", type=int, default=0, help="of whatever is random; at present nothing is")
     parser.add_argument("--parent-fd", type=int, default=-1, help="socket to the parent process")
+    parser.add_argument(
+        "--trace", type=Path, help="file that gets one line a call: time, frame, method, arguments"
+    )
     parser.add_argument("--warm", action="store_true", help="compile the kernels into the cache and leave")
     arguments = parser.parse_args()
     logging.basicConfig(
@@ -39,7 +43,8 @@ def main() -> int:
         warm()
         return 0
     try:
-        service = Service(arguments.map, arguments.seed, arguments.host, arguments.port)
+        trace = arguments.trace.open("w", buffering=1) if arguments.trace else None
+        service = Service(arguments.map, arguments.seed, arguments.host, arguments.port, trace)
     except (UsageError, OSError) as error:
         sys.stderr.write(f"embedded server: {error}\n")
         return 2

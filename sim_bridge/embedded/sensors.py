@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .actors import Actor
 from .blueprints import Kind
+from .display import DISPLAY_ROLE, DisplayPainter, Shot
 from .physics import AX, WX, WZ, YAW, Z
 from .render import ActorBatch, LightBatch, MapModel, RenderedView, Renderer, WeatherLook, look_of
 from .town import Town
@@ -63,6 +64,12 @@ class View:
     fov_deg: float
     exclude_id: int
 
+    @property
+    def pose_rad(self) -> tuple[float, float, float, float, float, float]:
+        """x, y, z in metres, pitch, yaw, roll in radians."""
+        x, y, z, pitch, yaw, roll = self.pose
+        return x, y, z, math.radians(pitch), math.radians(yaw), math.radians(roll)
+
 
 class Sensors:
     """Sensors of one episode.
@@ -70,10 +77,11 @@ class Sensors:
     Args:
         world: The episode.
         renderers: Renderers by map.
+        painter: Draws the cameras that are for people.
     """
 
-    def __init__(self, world: World, renderers: RendererShelf) -> None:
-        self._world, self._renderers = world, renderers
+    def __init__(self, world: World, renderers: RendererShelf, painter: DisplayPainter) -> None:
+        self._world, self._renderers, self._painter = world, renderers, painter
         self._due_s: dict[int, float] = {}
         self._looks: dict[int, tuple[int, tuple[int, int, int]]] = {}
 
@@ -81,6 +89,7 @@ class Sensors:
         """An actor is gone."""
         self._due_s.pop(actor.id, None)
         self._looks.pop(actor.id, None)
+        self._painter.forget(actor.stream_id)
 
     def frames(self, heard: Callable[[int], bool]) -> Iterator[tuple[int, Chunks]]:
         """Payloads of this tick.
@@ -105,6 +114,9 @@ class Sensors:
                 continue
             if kind in CAMERAS:
                 view = self._view(sensor)
+                if kind is SensorType.RGB and sensor.value("role_name", "") == DISPLAY_ROLE:
+                    self._painter.offer(self._shot(sensor, view))
+                    continue
                 if view not in views:
                     views[view] = self._render(view)
                 yield sensor.stream_id, self._image(sensor, view, views[view])
@@ -174,17 +186,31 @@ class Sensors:
         return View(tuple(table.motion[sensor.row, :6].tolist()), width, height, fov, exclude)
 
     def _render(self, view: View) -> RenderedView:
-        x, y, z, pitch, yaw, roll = view.pose
-        pose = (x, y, z, math.radians(pitch), math.radians(yaw), math.radians(roll))
-        world = self._world
-        w = world.weather
-        weather = WeatherLook(
+        return self._renderers.get(self._world.town).render(
+            view.pose_rad, view.width_px, view.height_px, view.fov_deg,
+            self._actors(), self._weather(), self._lights(), view.exclude_id,
+        )  # fmt: skip
+
+    def _shot(self, sensor: Actor, view: View) -> Shot:
+        return Shot(
+            sensor.stream_id,
+            self._image_header(sensor, view),
+            self._renderers.get(self._world.town).map_model,
+            view.pose_rad,
+            view.width_px,
+            view.height_px,
+            view.fov_deg,
+            self._actors(),
+            self._weather(),
+            self._lights(),
+            view.exclude_id,
+        )
+
+    def _weather(self) -> WeatherLook:
+        w = self._world.weather
+        return WeatherLook(
             sun_altitude_deg=w[5], cloudiness=w[0], precipitation=w[1], precipitation_deposits=w[2],
             fog_density=w[6], fog_distance_m=w[7], wetness=w[9],
-        )  # fmt: skip
-        return self._renderers.get(world.town).render(
-            pose, view.width_px, view.height_px, view.fov_deg,
-            self._actors(), weather, self._lights(), view.exclude_id,
         )  # fmt: skip
 
     def _actors(self) -> ActorBatch:
@@ -236,8 +262,10 @@ class Sensors:
         )
 
     def _image(self, sensor: Actor, view: View, picture: RenderedView) -> Chunks:
-        header = self._header(sensor) + image_header(view.width_px, view.height_px, view.fov_deg)
-        return header, _pixels(sensor.blueprint.sensor, picture).tobytes()
+        return self._image_header(sensor, view), _pixels(sensor.blueprint.sensor, picture).tobytes()
+
+    def _image_header(self, sensor: Actor, view: View) -> bytes:
+        return self._header(sensor) + image_header(view.width_px, view.height_px, view.fov_deg)
 
 
 def _pixels(kind: SensorType | None, picture: RenderedView) -> NDArray[np.uint8]:

@@ -9,6 +9,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
+from typing import TextIO
 
 from . import methods_actors  # noqa: F401 - registers its methods
 from .methods import METHODS, REFUSALS, Server
@@ -215,6 +216,7 @@ class Client:
     def _on_data(self, data: bytes) -> None:
         try:
             for request in self._reader.feed(data):
+                self._service.note(request)
                 self._service.await_subscribers()
                 self.connection.send(self._serve(request))
         except (ProtocolError, ValueError) as error:
@@ -275,21 +277,40 @@ class Service:
         seed: Of the world.
         host: Address to listen on.
         port: RPC port, 0 for a free one; the streaming port is always a free one.
+        trace: Gets one line a call: monotonic seconds, frame of the world, method, arguments; None for no trace.
     """
 
-    def __init__(self, map_name: str, seed: int = 0, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        map_name: str,
+        seed: int = 0,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        trace: TextIO | None = None,
+    ) -> None:
+        self.trace = trace
         self.selector = selectors.DefaultSelector()
         self.clients: set[Client] = set()
         self._stream_selector = selectors.EpollSelector()
         self.streams = Streams(self._stream_selector, host, self._greet)
         self.selector.register(self._stream_selector, selectors.EVENT_READ, lambda _: self._poll_streams(0.0))
         self.simulation = Simulation(map_name, seed, self.streams.send, self.streams.heard)
+        painter = self.simulation.painter
+        self.selector.register(
+            painter.ready, selectors.EVENT_READ, lambda _: painter.deliver(self.streams.send)
+        )
         self.server = Server(self.simulation, self.streams, self._tick)
         self._listener, self.port = listen(self.selector, host, port, self._accept)
         self._running = True
 
     def _accept(self, sock: socket.socket) -> None:
         self.clients.add(Client(sock, self))
+
+    def note(self, request: Request) -> None:
+        """Writes a call to the trace as it is received."""
+        if self.trace is not None:
+            frame = self.simulation.world.frame
+            self.trace.write(f"{time.monotonic():.6f}\t{frame}\t{request.method}\t{request.args}\n")
 
     def _tick(self) -> int:
         if not self.simulation.synchronous:

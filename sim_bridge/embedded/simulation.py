@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .actors import Actor
+from .display import DisplayPainter
 from .sensors import Chunks, RendererShelf, Sensors
 from .town import Town, load_town
 from .wire_stream import MAP_CHANGED, SensorType, episode_header, sensor_header
@@ -42,6 +43,7 @@ class Simulation:
         self._send, self._heard = send, heard
         self._ids = IdSource()
         self._renderers = RendererShelf()
+        self.painter = DisplayPainter()
         self._generated: Town | None = None
         self.settings: list[Any] = list(_DEFAULT_SETTINGS)
         self._last_tick = time.monotonic()
@@ -51,7 +53,7 @@ class Simulation:
 
     def _start(self, town: Town, episode_id: int, frame: int, time_s: float) -> None:
         self.world = World(town, episode_id, self._ids, frame, time_s)
-        self.sensors = Sensors(self.world, self._renderers)
+        self.sensors = Sensors(self.world, self._renderers, self.painter)
         self._map_changed = episode_id > 1
 
     def prepare_cameras(self) -> None:

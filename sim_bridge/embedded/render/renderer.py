@@ -32,6 +32,11 @@ class Renderer:
         self._buffers: dict[tuple[int, int], tuple[NDArray[np.float32], NDArray[np.int32]]] = {}
         self._reserve(4096)
 
+    @property
+    def map_model(self) -> MapModel:
+        """The map that it draws; never written to, so renderers may share it."""
+        return self._map
+
     def _reserve(self, faces: int) -> None:
         """Room for `faces` actor faces behind the map's in the per-face tables."""
         static = self._map.faces
