@@ -1,0 +1,221 @@
+"""Draws the whole window from one `HudState`: picture, paths on the road, panels, frame and banner."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pygame
+import pygame.gfxdraw
+
+from ...vocabulary import Authority, HandoverState
+from . import gauges
+from .hud_state import HudState, Level
+from .looks import LOOKS, MINT, SKY
+from .overlay import Array, ribbon
+from .paint import Panels, frame
+from .text import Colour, Text
+
+BLINKS_BELOW = 0.6  # of the phase
+EDGE_PX = 24  # between panels and the window's edge
+PLAN_ALPHA = 150
+STALE_S = 1.0  # an older plan is drawn paler
+HANDBACK_STEPS = 20
+INSET = (320, 160)
+DEFAULT_KEYS: tuple[tuple[str, str], ...] = (("H", "this help"), ("Esc", "leave"))
+
+
+class Hud:
+    """Draws states into surfaces of one size; keeps text and panels between pictures. One thread at a time.
+
+    Args:
+        size: Of the window, (1280, 720).
+        keys: (key, words) for the help.
+    """
+
+    def __init__(self, size: tuple[int, int], keys: tuple[tuple[str, str], ...] = DEFAULT_KEYS) -> None:
+        self.size = size
+        self.text = Text()
+        self.panels = Panels()
+        self._keys = keys
+        self._inset: tuple[object, pygame.Surface] | None = None
+
+    def draw(
+        self,
+        surface: pygame.Surface,
+        picture: pygame.Surface | None,
+        state: HudState,
+        inset: pygame.Surface | None = None,
+    ) -> None:
+        """One picture of the window.
+
+        Args:
+            surface: Where to; its size is the window's.
+            picture: Of `state.camera`; None paints the ground dark.
+            state: What to show.
+            inset: Picture in picture, the policy's view. A new surface object is scaled once.
+        """
+        if picture is None:
+            surface.fill((18, 22, 28))
+        elif picture.get_size() == self.size:
+            surface.blit(picture, (0, 0))
+        else:
+            pygame.transform.smoothscale(picture.convert(surface), self.size, surface)
+        self._paths(surface, state)
+        if state.hud_visible:
+            self._corners(surface, state, inset)
+            self._cluster(surface, state)
+        self._authority(surface, state)
+        self._messages(surface, state)
+
+    def _paths(self, surface: pygame.Surface, state: HudState) -> None:
+        camera = replace(state.camera, width_px=self.size[0], height_px=self.size[1])
+        if state.plan_m is not None and len(state.plan_m):
+            strip = ribbon(state.plan_m, camera)
+            if strip is not None:
+                shadow = state.authority is not Authority.POLICY
+                strength = 0.5 if state.plan_age_s > STALE_S else 1.0
+                _fill(surface, strip[0], SKY, round((70 if shadow else PLAN_ALPHA) * strength))
+                _edges(surface, strip[0], SKY)
+        if state.driver_m is not None and len(state.driver_m):
+            strip = ribbon(state.driver_m, camera, half_width_m=1.0)
+            if strip is not None:
+                _edges(surface, strip[0], MINT, 3)
+                _rungs(surface, strip[0], MINT)
+
+    def _corners(self, surface: pygame.Surface, state: HudState, inset: pygame.Surface | None) -> None:
+        text, width = self.text, self.size[0]
+        share = state.progress_m / state.route_m if state.route_m > 0.0 else 0.0
+        trip = self.panels.get(
+            "trip",
+            (state.scenario, state.episode, state.generation, int(state.time_s), round(state.progress_m)),
+            lambda: gauges.trip(text, state, share),
+        )
+        surface.blit(trip, (EDGE_PX, EDGE_PX))
+        if state.reasoning:
+            shadow = state.authority is not Authority.POLICY
+            said = self.panels.get(
+                "reasoning",
+                (state.reasoning, shadow),
+                lambda: gauges.reasoning(text, state.reasoning, shadow),
+            )
+            surface.blit(said, (EDGE_PX, EDGE_PX + trip.get_height() + 12))
+        lit = state.blink < BLINKS_BELOW
+        status = self.panels.get(
+            "status",
+            (state.recording, lit, state.takeovers, round(state.real_time_factor, 2), round(state.fps)),
+            lambda: gauges.status(text, state, lit),
+        )
+        right = width - EDGE_PX
+        surface.blit(status, (right - status.get_width(), EDGE_PX))
+        below = EDGE_PX + status.get_height() + 12
+        if inset is not None:
+            self._blit_inset(surface, inset, state.inset, (right - INSET[0], below))
+            below += INSET[1] + 12
+        for at, one in enumerate(state.notices[:5]):
+            made = self.panels.get(f"notice{at}", one.text, partial(gauges.notice, text, one.text))
+            made.set_alpha(round(255 * min(max(one.left_s, 0.0), 1.0)))
+            surface.blit(made, (right - made.get_width(), below + 38 * at))
+
+    def _blit_inset(
+        self, surface: pygame.Surface, inset: pygame.Surface, name: str, place: tuple[int, int]
+    ) -> None:
+        if self._inset is None or self._inset[0] is not inset:
+            self._inset = inset, pygame.transform.smoothscale(inset.convert(surface), INSET)
+        surface.blit(self._inset[1], place)
+        pygame.draw.rect(surface, (14, 18, 24), (*place, *INSET), 2, border_radius=3)
+        tag = self.panels.get("inset", name, lambda: gauges.label(self.text, name or "policy's view"))
+        surface.blit(tag, (place[0] + 8, place[1] + 8))
+
+    def _cluster(self, surface: pygame.Surface, state: HudState) -> None:
+        hands = state.device if state.device is not None else state.executed
+        ghost = state.ghost_steer
+        shows = (
+            round(hands.steer, 2),
+            round(hands.throttle, 2),
+            round(hands.brake, 2),
+            None if ghost is None else round(ghost, 2),
+            round(abs(state.speed_mps) * gauges.KMH),
+            round(state.limit_mps * gauges.KMH),
+            round(state.ttc_s, 1) if state.ttc_s < gauges.TTC_SHOWN_S else math.inf,
+            state.reverse,
+            state.handbrake,
+            (state.blinker, state.blink < 0.5) if state.blinker else 0,
+        )
+        made = self.panels.get("cluster", shows, lambda: gauges.cluster(self.text, state))
+        surface.blit(made, made.get_rect(midbottom=(self.size[0] // 2, self.size[1] - EDGE_PX)))
+
+    def _authority(self, surface: pygame.Surface, state: HudState) -> None:
+        look = LOOKS[state.handover]
+        lit = state.handover is not HandoverState.REQUESTED or state.blink < BLINKS_BELOW
+        for side, place in frame(self.size, look, lit):
+            surface.blit(side, place)
+        detail, share = look.line, None
+        if state.handover is HandoverState.HANDBACK:
+            share = round(state.blend * HANDBACK_STEPS) / HANDBACK_STEPS
+            detail = f"policy {100 * share:.0f} %"
+        elif state.handover is HandoverState.PROBATION and state.probation_s is not None:
+            detail = f"stay ready · {math.ceil(state.probation_s)} s"
+        made = self.panels.get(
+            "banner", (look, detail, share), lambda: gauges.banner(self.text, look, detail, share)
+        )
+        surface.blit(made, made.get_rect(midtop=(self.size[0] // 2, EDGE_PX)))
+
+    def _messages(self, surface: pygame.Surface, state: HudState) -> None:
+        text, panels, middle = self.text, self.panels, self.size[0] // 2
+        below = EDGE_PX + 78
+        if state.countdown_s is not None:
+            seconds = f"{max(state.countdown_s, 0.0):.1f}"
+            made = panels.get("countdown", seconds, lambda: gauges.countdown(text, seconds))
+            surface.blit(made, made.get_rect(midtop=(middle, below)))
+            below += made.get_height() + 10
+        if state.alert and (state.alert_level is not Level.CRITICAL or state.blink < BLINKS_BELOW):
+            made = panels.get(
+                "alert",
+                (state.alert, state.alert_level),
+                lambda: gauges.alert(text, state.alert, state.alert_level),
+            )
+            surface.blit(made, made.get_rect(midtop=(middle, below)))
+            below += made.get_height() + 10
+        if state.practice:
+            made = panels.get("practice", True, lambda: gauges.label(text, *gauges.PRACTICE))
+            surface.blit(made, made.get_rect(midtop=(middle, below)))
+        if not state.hud_visible and state.recording:
+            made = panels.get("rec", True, lambda: gauges.label(text, "● REC", gauges.RED))
+            surface.blit(made, made.get_rect(topright=(self.size[0] - EDGE_PX, EDGE_PX)))
+        if state.prompt is not None:
+            asked, left = state.prompt, math.ceil(state.prompt.left_s)
+            made = panels.get(
+                "prompt",
+                (asked.choices, asked.verdicts, asked.chosen, left),
+                lambda: gauges.prompt(text, asked, left),
+            )
+            foot = self.size[1] - EDGE_PX - gauges.CLUSTER[1] - 12
+            surface.blit(made, made.get_rect(midbottom=(middle, foot)))
+        if state.help_visible:
+            made = panels.get("help", self._keys, lambda: gauges.keys_help(text, self._keys))
+            surface.blit(made, made.get_rect(center=(middle, self.size[1] // 2)))
+        if state.paused:
+            made = panels.get("paused", True, lambda: gauges.alert(text, gauges.PAUSED, Level.INFO))
+            surface.blit(made, made.get_rect(center=(middle, self.size[1] // 2)))
+
+
+def _fill(surface: pygame.Surface, pixels: Array, colour: Colour, alpha: int) -> None:
+    """A strip, paler with distance."""
+    quads = np.concatenate([pixels[:-1], pixels[1:, ::-1]], axis=1).round().astype(int).tolist()
+    for k, quad in enumerate(quads):
+        fade = 1.0 - 0.7 * k / len(quads)
+        pygame.gfxdraw.filled_polygon(surface, quad, (*colour, round(alpha * fade)))
+
+
+def _edges(surface: pygame.Surface, pixels: Array, colour: Colour, width_px: int = 2) -> None:
+    for side in (0, 1):
+        pygame.draw.lines(surface, colour, False, pixels[:, side].tolist(), width_px)
+
+
+def _rungs(surface: pygame.Surface, pixels: Array, colour: Colour) -> None:
+    """Lines across, so that the driver's path differs from the plan in more than colour."""
+    for left, right in pixels[2::4].tolist():
+        pygame.draw.line(surface, colour, left, right, 2)
