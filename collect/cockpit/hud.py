@@ -8,7 +8,6 @@ from functools import partial
 
 import numpy as np
 import pygame
-import pygame.gfxdraw
 
 from ...vocabulary import Authority, HandoverState
 from . import gauges
@@ -20,7 +19,7 @@ from .text import Colour, Text
 
 BLINKS_BELOW = 0.6  # of the phase
 EDGE_PX = 24  # between panels and the window's edge
-PLAN_ALPHA = 150
+PLAN_ALPHA, SHADOW_ALPHA = 150, 70
 STALE_S = 1.0  # an older plan is drawn paler
 HANDBACK_STEPS = 20
 INSET = (320, 160)
@@ -40,6 +39,7 @@ class Hud:
         self.text = Text()
         self.panels = Panels()
         self._keys = keys
+        self._layer = pygame.Surface(size, pygame.SRCALPHA)
         self._inset: tuple[object, pygame.Surface] | None = None
 
     def draw(
@@ -60,6 +60,9 @@ class Hud:
         if picture is None:
             surface.fill((18, 22, 28))
         elif picture.get_size() == self.size:
+            picture.set_alpha(
+                None
+            )  # a camera's fourth channel is no opacity; copying is faster than blending
             surface.blit(picture, (0, 0))
         else:
             pygame.transform.smoothscale(picture.convert(surface), self.size, surface)
@@ -73,17 +76,42 @@ class Hud:
     def _paths(self, surface: pygame.Surface, state: HudState) -> None:
         camera = replace(state.camera, width_px=self.size[0], height_px=self.size[1])
         if state.plan_m is not None and len(state.plan_m):
-            strip = ribbon(state.plan_m, camera)
-            if strip is not None:
-                shadow = state.authority is not Authority.POLICY
-                strength = 0.5 if state.plan_age_s > STALE_S else 1.0
-                _fill(surface, strip[0], SKY, round((70 if shadow else PLAN_ALPHA) * strength))
-                _edges(surface, strip[0], SKY)
+            pixels = ribbon(state.plan_m, camera)
+            if pixels is not None:
+                alpha = PLAN_ALPHA if state.authority is Authority.POLICY else SHADOW_ALPHA
+                if state.plan_age_s > STALE_S:
+                    alpha //= 2
+                self._strip(surface, pixels, SKY, alpha, 2)
         if state.driver_m is not None and len(state.driver_m):
-            strip = ribbon(state.driver_m, camera, half_width_m=1.0)
-            if strip is not None:
-                _edges(surface, strip[0], MINT, 3)
-                _rungs(surface, strip[0], MINT)
+            pixels = ribbon(state.driver_m, camera, half_width_m=1.0)
+            if pixels is not None:
+                self._strip(surface, pixels, MINT, 0, 3)
+
+    def _strip(
+        self, surface: pygame.Surface, pixels: Array, colour: Colour, alpha: int, edge_px: int
+    ) -> None:
+        """A strip on the road: filled, paler with distance; or, with no `alpha`, hollow with lines across.
+
+        It is drawn into a layer first, because polygons that share an edge would show it when blended one by one.
+        """
+        low = np.clip(pixels.min(axis=(0, 1)) - 4.0, (0.0, 0.0), self.size)
+        high = np.clip(pixels.max(axis=(0, 1)) + 4.0, (0.0, 0.0), self.size)
+        bounds = pygame.Rect(*low.astype(int).tolist(), *np.ceil(high - low).astype(int).tolist())
+        if not bounds.width or not bounds.height:
+            return
+        layer = self._layer
+        layer.set_clip(bounds)
+        layer.fill((*colour, 0))
+        if alpha:
+            quads = np.concatenate([pixels[:-1], pixels[1:, ::-1]], axis=1).tolist()
+            for k, quad in enumerate(quads):
+                pygame.draw.polygon(layer, (*colour, round(alpha * (1.0 - 0.7 * k / len(quads)))), quad)
+        else:
+            for left, right in pixels[2::4].tolist():
+                pygame.draw.line(layer, colour, left, right, 2)
+        for side in (0, 1):
+            pygame.draw.lines(layer, colour, False, pixels[:, side].tolist(), edge_px)
+        surface.blit(layer, bounds, bounds)
 
     def _corners(self, surface: pygame.Surface, state: HudState, inset: pygame.Surface | None) -> None:
         text, width = self.text, self.size[0]
@@ -200,22 +228,3 @@ class Hud:
         if state.paused:
             made = panels.get("paused", True, lambda: gauges.alert(text, gauges.PAUSED, Level.INFO))
             surface.blit(made, made.get_rect(center=(middle, self.size[1] // 2)))
-
-
-def _fill(surface: pygame.Surface, pixels: Array, colour: Colour, alpha: int) -> None:
-    """A strip, paler with distance."""
-    quads = np.concatenate([pixels[:-1], pixels[1:, ::-1]], axis=1).round().astype(int).tolist()
-    for k, quad in enumerate(quads):
-        fade = 1.0 - 0.7 * k / len(quads)
-        pygame.gfxdraw.filled_polygon(surface, quad, (*colour, round(alpha * fade)))
-
-
-def _edges(surface: pygame.Surface, pixels: Array, colour: Colour, width_px: int = 2) -> None:
-    for side in (0, 1):
-        pygame.draw.lines(surface, colour, False, pixels[:, side].tolist(), width_px)
-
-
-def _rungs(surface: pygame.Surface, pixels: Array, colour: Colour) -> None:
-    """Lines across, so that the driver's path differs from the plan in more than colour."""
-    for left, right in pixels[2::4].tolist():
-        pygame.draw.line(surface, colour, left, right, 2)

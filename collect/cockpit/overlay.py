@@ -18,8 +18,10 @@ Array = NDArray[np.float64]
 
 NEAR_M = 0.6  # what is closer to the camera is cut off
 BUMPER_M = 0.5 * EGO.length_m
+BONNET_M = 0.9  # height of the car's front
 HALF_WIDTH_M = 0.8  # of a ribbon: a little less than the car's
-PIECES = 26  # of a ribbon
+PIECES = 24  # of a ribbon
+SPREAD = np.linspace(0.0, 1.0, PIECES) ** 1.4  # the pieces are shorter near the car
 
 
 def project(points_m: ArrayLike, camera: CameraSpec) -> tuple[Array, Array]:
@@ -90,9 +92,7 @@ def driver_path(
     return np.stack([x_m, y_m], -1).astype(np.float32)
 
 
-def ribbon(
-    path_m: ArrayLike, camera: CameraSpec, half_width_m: float = HALF_WIDTH_M
-) -> tuple[Array, Array] | None:
+def ribbon(path_m: ArrayLike, camera: CameraSpec, half_width_m: float = HALF_WIDTH_M) -> Array | None:
     """A path as a strip of quadrilaterals in the picture.
 
     Args:
@@ -101,41 +101,49 @@ def ribbon(
         half_width_m: Half of the strip's width on the road.
 
     Returns:
-        (K, 2, 2) left and right pixels of K cuts across the strip, from the bumper on, and (K,) their distance from
-        the bumper in metres. None when it is too short or not in front of the camera.
+        (K, 2, 2) left and right pixels of K cuts across the strip, from the bumper on, or from where the road comes
+        into sight before the bonnet. None when it is too short or not in front of the camera.
     """
-    path = np.concatenate([[(0.0, 0.0)], np.asarray(path_m, np.float64).reshape(-1, 2)])
-    steps = np.linalg.norm(np.diff(path, axis=0), axis=1)
-    keep = np.concatenate([[True], steps > 0.05])
-    path = path[keep]
-    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
-    if along[-1] < BUMPER_M + 0.3:
+    path = np.zeros((len(path_m) + 1, 2))
+    path[1:] = path_m
+    steps_m = np.hypot(*(path[1:] - path[:-1]).T)
+    if not (moves := steps_m > 0.05).all():
+        path = path[np.concatenate([[True], moves])]
+        steps_m = np.hypot(*(path[1:] - path[:-1]).T)
+    along_m = np.concatenate([[0.0], np.cumsum(steps_m)])
+    start_m = max(BUMPER_M, _bonnet_hides_m(camera))
+    if along_m[-1] < start_m + 0.3:
         return None
-    at = BUMPER_M + (along[-1] - BUMPER_M) * np.linspace(0.0, 1.0, PIECES) ** 1.4
-    middle = np.stack([_smooth(at, along, path[:, axis]) for axis in (0, 1)], -1)
-    heading = np.gradient(middle, at, axis=0)
-    heading /= np.maximum(np.linalg.norm(heading, axis=1, keepdims=True), 1e-9)
-    across = half_width_m * np.stack([-heading[:, 1], heading[:, 0]], -1)
+    at_m = start_m + (along_m[-1] - start_m) * SPREAD
+    middle = _smooth(at_m, along_m, path)
+    heading = middle[2:] - middle[:-2]
+    heading = np.concatenate([heading[:1], heading, heading[-1:]])
+    heading *= half_width_m / np.hypot(heading[:, 0], heading[:, 1])[:, None]
     ground = np.zeros((PIECES, 2, 3))
-    ground[:, 0, :2], ground[:, 1, :2] = middle + across, middle - across
+    ground[:, 0, 0], ground[:, 0, 1] = middle[:, 0] - heading[:, 1], middle[:, 1] + heading[:, 0]
+    ground[:, 1, 0], ground[:, 1, 1] = middle[:, 0] + heading[:, 1], middle[:, 1] - heading[:, 0]
     pixels, depth = project(ground, camera)
-    seen = depth.min(axis=1) > NEAR_M
-    if seen.sum() < 2:
-        return None
-    first = int(seen.argmax())
-    last = first + int(np.argmin(seen[first:])) if not seen[first:].all() else PIECES
-    return (pixels[first:last], at[first:last] - BUMPER_M) if last - first > 1 else None
+    hidden = depth.min(axis=1) <= NEAR_M
+    first = int(hidden.argmin())
+    last = first + int(hidden[first:].argmax()) if hidden[first:].any() else PIECES
+    return pixels[first:last] if not hidden.all() and last - first > 1 else None
 
 
-def _smooth(at: Array, along: Array, values: Array) -> Array:
-    """Cubic through the path's points with the slopes of its neighbours (no overshoot on a straight)."""
-    slopes = np.gradient(values, along) if len(along) > 2 else np.full(2, np.diff(values)[0] / along[1])
-    k = np.clip(np.searchsorted(along, at, side="right") - 1, 0, len(along) - 2)
-    width = along[k + 1] - along[k]
-    t = (at - along[k]) / width
-    return (
-        values[k] * (1 + 2 * t) * (1 - t) ** 2
-        + slopes[k] * width * t * (1 - t) ** 2
-        + values[k + 1] * t * t * (3 - 2 * t)
-        + slopes[k + 1] * width * t * t * (t - 1)
-    )
+def _bonnet_hides_m(camera: CameraSpec) -> float:
+    """How far ahead of the ego's centre its bonnet hides the road from a camera behind it."""
+    if camera.x_m >= -BUMPER_M or camera.z_m <= BONNET_M:
+        return 0.0
+    return BUMPER_M + BONNET_M * (BUMPER_M - camera.x_m) / (camera.z_m - BONNET_M)
+
+
+def _smooth(at_m: Array, along_m: Array, points: Array) -> Array:
+    """Cubic through points (N, 2) that lie at `along_m`, with the slopes of their neighbours; (K, 2)."""
+    ends = np.concatenate([points[:1], points, points[-1:]])
+    lengths = np.concatenate([along_m[:1], along_m, along_m[-1:]])
+    slopes = (ends[2:] - ends[:-2]) / (lengths[2:] - lengths[:-2])[:, None]
+    k = np.clip(np.searchsorted(along_m, at_m, side="right") - 1, 0, len(along_m) - 2)
+    width_m = (along_m[k + 1] - along_m[k])[:, None]
+    t = (at_m - along_m[k])[:, None] / width_m
+    u = 1.0 - t
+    start = u * u * (points[k] * (1.0 + 2.0 * t) + slopes[k] * width_m * t)
+    return start + t * t * (points[k + 1] * (1.0 + 2.0 * u) - slopes[k + 1] * width_m * u)

@@ -10,7 +10,7 @@ from ...vocabulary import CameraSpec
 WIDTH_PX, HEIGHT_PX = 1280, 720
 
 CHASE = CameraSpec(
-    "chase", WIDTH_PX, HEIGHT_PX, fov_deg=78.0, x_m=-6.4, z_m=3.1, pitch_rad=math.radians(-9.0)
+    "chase", WIDTH_PX, HEIGHT_PX, fov_deg=74.0, x_m=-8.4, z_m=4.3, pitch_rad=math.radians(-12.0)
 )
 HOOD = CameraSpec("hood", WIDTH_PX, HEIGHT_PX, fov_deg=84.0, x_m=0.55, z_m=1.35, pitch_rad=math.radians(-3.0))
 SEATS = (CHASE, HOOD)  # the cameras that the window adds to the policy's own
