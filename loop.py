@@ -188,10 +188,12 @@ class Loop:
         self.progress.stage(title, len(ids))
         labels = []
         there = {path.name: path for path in complete(self.store.episodes)}
+        later = queries.said_later(self.store, ids)
         for episode_id in ids:
             if episode_id in there:  # a drive that the simulator lost in every try has left none
                 path = there[episode_id]
-                labels.append(label_episode(path, number, self.config.segmenter, self.config.pairs))
+                rules = self.config.segmenter, self.config.pairs
+                labels.append(label_episode(path, number, *rules, later.get(episode_id, ())))
             self.progress.advance()
         takeovers = [row for one in labels for row in one.takeovers]
         pairs = [row for one in labels for row in one.pairs]
@@ -275,6 +277,7 @@ class Loop:
             "pairs": len(pairs),
             "replay": len(replay),
             "data": [pair.pair_id for pair in pairs],
+            "episodes": queries.training_episodes(self.store, number),
         }
 
     def _training_data(

@@ -24,7 +24,7 @@ from .cot import visible_agents
 from .counterfactual import predicted_states, replan, ttc_bound
 from .pair_types import Mask, PairCandidate, PairConfig
 from .samples import HORIZON_TICKS, STEP_TICKS, Layer, executed_future, executed_track, map_layers, scene_at
-from .segmenter import Segmentation
+from .segmenter import NEVER_TRAIN, VETOES, Segmentation
 
 __all__ = ["PairCandidate", "PairConfig", "build_pairs"]
 
@@ -227,7 +227,7 @@ def _reason(
     if reader.outcome.end == "sim_fault" or any(tick in known for tick in window):
         return "sim_fault"
     if not takeover.trains:
-        return f"reason_{takeover.reason.value}"
+        return f"reason_{takeover.reason.value}" if takeover.reason in NEVER_TRAIN else _veto(takeover)
     if candidate.generation != reader.meta.generation:
         return "other_generation"
     if int(candidate.chosen_mask.sum()) < config.min_valid_points:
@@ -249,6 +249,10 @@ def _reason(
     if gap < config.min_score_gap:
         return "score_gap"
     return "too_alike" if details["ade_m"] < config.min_ade_m else ""
+
+
+def _veto(takeover: TakeoverRow) -> str:
+    return f"verdict_{takeover.verdict}" if takeover.verdict in VETOES else "episode_never_trains"
 
 
 def _critical(scene: Scene, track: Array, visible: frozenset[int]) -> int:

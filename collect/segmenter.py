@@ -6,92 +6,63 @@ OBSERVE win over the earlier one's PROBATION.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..store.episodes import EpisodeReader
 from ..store.rows import SegmentRow, TakeoverRow
-from ..vocabulary import TICK_HZ, Authority, Phase, Reason, Role
+from ..vocabulary import Authority, Phase, Reason, Verdict
+from .driver_words import DriverWords
+from .trace import (
+    GAS_GAP_S,
+    SEGMENTER_VERSION,
+    Bools,
+    SegmenterConfig,
+    Trace,
+    adaptation_ticks,
+    driver_stretches,
+    hazard_onset,
+    least_s,
+    measured_hazards,
+    policy_start,
+    stable_tick,
+    ticks_of,
+    trace_of,
+)
 
-SEGMENTER_VERSION = "1"
+__all__ = [
+    "NEVER_TRAIN",
+    "SEGMENTER_VERSION",
+    "Segmentation",
+    "SegmenterConfig",
+    "Trace",
+    "segment",
+    "segment_trace",
+    "trace_of",
+]
+
+
 NEVER_TRAIN = frozenset({Reason.WISH, Reason.SYSTEM_FAULT, Reason.TRAINING})
-HAZARDS = ("ttc", "off_road", "wrong_lane", "stuck")
+VETOES = frozenset({Verdict.MISTAKE, Verdict.DISCARD})
+# The reason of a takeover of which the driver said nothing: by the hazard that was measured, else by what was used.
+_OF_HAZARD = {
+    "ttc": Reason.COLLISION_RISK,
+    "off_road": Reason.LANE_OR_ROUTE,
+    "wrong_lane": Reason.LANE_OR_ROUTE,
+    "stuck": Reason.TOO_SLOW,
+}
+_OF_CHANNEL = {
+    "brake": Reason.COLLISION_RISK,
+    "steer": Reason.LANE_OR_ROUTE,
+    "throttle": Reason.TOO_SLOW,
+}
 _PHASES = tuple(Phase)
+_FREE = [_PHASES.index(p) for p in (Phase.AUTONOMOUS, Phase.OBSERVE, Phase.PROBATION)]  # gas may claim these
 _NOBODY = -1  # owner of ticks that belong to no takeover
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class SegmenterConfig:
-    """Parameters of the rule."""
-
-    lookback_s: float = 6.0  # OBSERVE and the walk back to the hazard's onset
-    reaction_s: float = 2.0  # NEGATIVE is never shorter, unless the policy drove for less
-    hazard_ttc_s: float = 2.0
-    wrong_lane_m: float = 2.0  # ours: more than half a lane off the route's centre line
-    stuck_s: float = 10.0
-    stuck_speed_mps: float = 0.1  # ours
-    adaptation_min_s: float = 0.3
-    adaptation_max_s: float = 1.5  # taken when steering and jerk never settle
-    adaptation_default_s: float = 1.0  # taken when the driver holds too briefly to tell
-    adaptation_weight: float = 0.25  # of an onset pair's adaptation part (proof.md 9)
-    settle_s: float = 0.2  # ours: over which steering rate and jerk are judged
-    settle_steer_radps: float = 0.25  # ours: road-wheel rate
-    settle_jerk_mps3: float = 5.0  # ours
-    stable_ttc_s: float = 3.0
-    stable_lateral_m: float = 0.5
-    stable_hold_s: float = 2.0
-    comfort_accel_mps2: tuple[float, float] = (-4.05, 2.40)  # Bench2Drive's comfort bounds
-    comfort_lateral_mps2: float = 4.89
-    comfort_jerk_mps3: float = 4.13
-    comfort_yaw_rate_radps: float = 0.95
-    recovery_max_s: float = 10.0
-    handback_blend_s: float = 0.5
-    probation_s: float = 10.0
-    relapse_factor: float = 2.0
-    chain_weight_max: float = 4.0  # ours: a driver who toggles must not own a round
-
-    @property
-    def version(self) -> str:
-        """`SEGMENTER_VERSION`, and a hash of the parameters that are not the defaults."""
-        if self == SegmenterConfig():
-            return SEGMENTER_VERSION
-        return f"{SEGMENTER_VERSION}+{hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:8]}"
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """What the rule reads of a drive; every column has one entry a tick, from tick 0.
-
-    Attributes:
-        executed_by: Authority values as text.
-        reasons: Onset tick to the reason that the driver or the system gave.
-        faulty: A simulator or sensor fault on the tick.
-        trains: The episode may train at all: train role, no simulator fault at its end.
-        uneventful: It also succeeded; with no takeover in it, its drive is replay.
-    """
-
-    episode_id: str
-    executed_by: NDArray[np.str_]
-    ttc_s: Floats
-    speed_mps: Floats
-    accel_mps2: Floats
-    lateral_accel_mps2: Floats
-    yaw_rate_radps: Floats
-    steer_rad: Floats
-    lateral_error_m: Floats
-    off_road: Bools
-    red_light: Bools
-    faulty: Bools
-    reasons: Mapping[int, Reason] = field(default_factory=dict)
-    trains: bool = True
-    uneventful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,36 +84,19 @@ class Segmentation:
         return next(s for s in self.segments if s.start_tick <= tick < s.end_tick)
 
 
-def segment(reader: EpisodeReader, config: SegmenterConfig = SegmenterConfig()) -> Segmentation:
-    """Label a sealed episode."""
-    return segment_trace(trace_of(reader), config)
+def segment(
+    reader: EpisodeReader,
+    config: SegmenterConfig = SegmenterConfig(),
+    annotations: Sequence[Mapping[str, Any]] = (),
+) -> Segmentation:
+    """Label a sealed episode.
 
-
-def trace_of(reader: EpisodeReader) -> Trace:
-    """The columns that the rule reads."""
-    columns = {name: column[reader.warmup :] for name, column in reader.ticks.items()}
-    faulty = np.isin(columns["tick"], list(reader.faults))
-    reasons = {
-        event.tick: Reason(event.data["reason"]) for event in reader.events if event.kind == "takeover"
-    }
-    trains = reader.meta.role is Role.TRAIN and reader.outcome.end != "sim_fault"
-    return Trace(
-        episode_id=reader.episode_id,
-        executed_by=columns["executed_by"],
-        ttc_s=columns["ttc_s"],
-        speed_mps=columns["speed_mps"],
-        accel_mps2=columns["accel_mps2"],
-        lateral_accel_mps2=columns["lateral_accel_mps2"],
-        yaw_rate_radps=columns["yaw_rate_radps"],
-        steer_rad=columns["steer_rad"],
-        lateral_error_m=columns["lateral_error_m"],
-        off_road=columns["off_road"],
-        red_light=columns["red_light"],
-        faulty=faulty,
-        reasons=reasons,
-        trains=trains,
-        uneventful=trains and reader.outcome.success and not faulty.any(),
-    )
+    Args:
+        reader: The episode.
+        config: Parameters of the rule.
+        annotations: What the driver said of it after it was sealed (`queries.annotations`).
+    """
+    return segment_trace(trace_of(reader, annotations), config)
 
 
 def segment_trace(trace: Trace, config: SegmenterConfig = SegmenterConfig()) -> Segmentation:
@@ -158,19 +112,26 @@ def segment_trace(trace: Trace, config: SegmenterConfig = SegmenterConfig()) -> 
     count = len(trace.executed_by)
     phases = np.full(count, _PHASES.index(Phase.AUTONOMOUS))
     owners = np.full(count, _NOBODY)
-    hazards = _hazards(trace, config)
+    hazards = measured_hazards(trace, config)
     takeovers: list[TakeoverRow] = []
-    for onset, handback in _driver_stretches(trace.executed_by):
+    for onset, handback in driver_stretches(trace.executed_by):
         takeover, stretches = _takeover(trace, config, hazards, onset, handback, takeovers)
         for phase, start, end in stretches:
             phases[start:end] = _PHASES.index(phase)
             owners[start:end] = len(takeovers)
         takeovers.append(takeover)
     takeovers = _weighted(takeovers, config)
+    for start, end in _gas_stretches(trace):
+        override, stretches = _override(trace, config, start, end)
+        free = np.isin(phases, _FREE)
+        for phase, first, last in stretches:
+            phases[first:last][free[first:last]] = _PHASES.index(phase)
+            owners[first:last][free[first:last]] = len(takeovers)
+        takeovers.append(override)
     return Segmentation(
         trace.episode_id,
         config.version,
-        tuple(takeovers),
+        tuple(sorted(takeovers, key=lambda takeover: takeover.onset_tick)),
         tuple(_segments(trace, config, phases, owners, takeovers)),
     )
 
@@ -185,21 +146,25 @@ def _takeover(
 ) -> tuple[TakeoverRow, list[tuple[Phase, int, int]]]:
     """One takeover, and its stretches in the order in which they are painted."""
     count = len(trace.executed_by)
-    policy_start = _policy_start(trace.executed_by, onset)
-    hazard_tick, hazard = _hazard_onset(hazards, onset, max(policy_start, onset - _ticks(config.lookback_s)))
+    driven_from = policy_start(trace.executed_by, onset)
+    hazard_tick, hazard = hazard_onset(hazards, onset, max(driven_from, onset - ticks_of(config.lookback_s)))
     if not hazard:
-        hazard_tick = max(onset - _ticks(config.reaction_s), policy_start)
-    negative = max(min(hazard_tick, onset - _ticks(config.reaction_s)), policy_start)
-    observe = max(onset - _ticks(config.lookback_s), policy_start)
-    recovery = min(onset + _adaptation_ticks(trace, config, onset, handback), handback)
-    stable = _stable_tick(trace, config, recovery, handback)
-    probation_end = min(handback + _ticks(config.handback_blend_s) + _ticks(config.probation_s), count)
+        hazard_tick = max(onset - ticks_of(config.reaction_s), driven_from)
+    negative = max(min(hazard_tick, onset - ticks_of(config.reaction_s)), driven_from)
+    observe = max(onset - ticks_of(config.lookback_s), driven_from)
+    recovery = min(onset + adaptation_ticks(trace, config, onset, handback), handback)
+    stable = stable_tick(trace, config, recovery, handback)
+    probation_end = min(handback + ticks_of(config.handback_blend_s) + ticks_of(config.probation_s), count)
     previous = earlier[-1] if earlier else None
-    relapse = previous is not None and onset - previous.handback_tick <= _ticks(
+    relapse = previous is not None and onset - previous.handback_tick <= ticks_of(
         config.handback_blend_s
-    ) + _ticks(config.probation_s)
+    ) + ticks_of(config.probation_s)
     takeover_id = f"{trace.episode_id}/{len(earlier)}"
-    reason = trace.reasons.get(onset, Reason.WISH)
+    verdict = trace.words.verdicts.get(onset)
+    if not hazard and trace.ttc_s[negative:handback].min() <= config.stable_ttc_s:
+        reason = _why(trace.words, onset, "ttc")  # an attentive driver acts before it is a hazard
+    else:
+        reason = _why(trace.words, onset, hazard)
     stretches = [
         (Phase.OBSERVE, observe, negative),
         (Phase.NEGATIVE, negative, onset),
@@ -218,14 +183,80 @@ def _takeover(
         stable_tick=stable,
         handback_tick=handback,
         reason=reason,
-        trains=trace.trains and reason not in NEVER_TRAIN and not trace.faulty[negative:stable].any(),
+        trains=trace.trains
+        and reason not in NEVER_TRAIN
+        and verdict not in VETOES
+        and not trace.faulty[negative:stable].any(),
         relapse=relapse,
         weight=0.0,  # set when the whole chain is known
-        min_ttc_before_s=_least(trace.ttc_s[negative : onset + 1]),
-        min_ttc_after_s=_least(trace.ttc_s[onset:handback]),
+        min_ttc_before_s=least_s(trace.ttc_s[negative : onset + 1]),
+        min_ttc_after_s=least_s(trace.ttc_s[onset:handback]),
         segmenter_version=config.version,
+        verdict=verdict.value if verdict is not None else "",
     )
     return takeover, stretches
+
+
+def _why(words: DriverWords, onset: int, hazard: str) -> Reason:
+    """The driver's reason; without one, what was measured; without that a wish, unless the driver called it good."""
+    if words.practice:
+        return Reason.TRAINING
+    given = words.reasons.get(onset) or _OF_HAZARD.get(hazard)
+    if given is None and words.verdicts.get(onset) is Verdict.GOOD:
+        given = _OF_CHANNEL.get(words.channels.get(onset, ""), Reason.COLLISION_RISK)
+    return given or Reason.WISH
+
+
+def _override(
+    trace: Trace, config: SegmenterConfig, start: int, end: int
+) -> tuple[TakeoverRow, list[tuple[Phase, int, int]]]:
+    """Gas alone: the plans before it were too slow. What was driven then is nobody's example: two steered and drove."""
+    negative = max(start - ticks_of(config.reaction_s), policy_start(trace.executed_by, start))
+    reason = Reason.TRAINING if trace.words.practice else trace.words.reasons.get(start, Reason.TOO_SLOW)
+    verdict = trace.words.verdicts.get(start)
+    trains = (
+        trace.trains
+        and reason not in NEVER_TRAIN
+        and verdict not in VETOES
+        and not trace.faulty[negative:end].any()
+    )
+    takeover_id = f"{trace.episode_id}/gas{start}"
+    override = TakeoverRow(
+        takeover_id=takeover_id,
+        chain_id=takeover_id,
+        episode_id=trace.episode_id,
+        onset_tick=start,
+        hazard_tick=negative,
+        hazard="",
+        stable_tick=start,
+        handback_tick=end,
+        reason=reason,
+        trains=trains,
+        relapse=False,
+        weight=float(trains),
+        min_ttc_before_s=least_s(trace.ttc_s[negative : start + 1]),
+        min_ttc_after_s=least_s(trace.ttc_s[start:end]),
+        segmenter_version=config.version,
+        verdict=verdict.value if verdict is not None else "",
+    )
+    return override, [(Phase.NEGATIVE, negative, start), (Phase.ADAPTATION, start, end)]
+
+
+def _gas_stretches(trace: Trace) -> list[tuple[int, int]]:
+    """[start, end) of gas overrides: presses close together joined, cut where the driver took the whole car."""
+    joined: list[tuple[int, int]] = []
+    for start, end in trace.words.gas:
+        if joined and start - joined[-1][1] <= ticks_of(GAS_GAP_S):
+            joined[-1] = joined[-1][0], end
+        else:
+            joined.append((start, end))
+    found = []
+    for start, end in joined:
+        others = np.flatnonzero(trace.executed_by[start:end] != Authority.POLICY)
+        end = start + int(others[0]) if len(others) else min(end, len(trace.executed_by))
+        if end > start:
+            found.append((start, end))
+    return found
 
 
 def _segments(
@@ -304,83 +335,3 @@ def _weighted(takeovers: Sequence[TakeoverRow], config: SegmenterConfig) -> list
         replace(takeover, weight=weights[takeover.chain_id] if takeover.trains else 0.0)
         for takeover in takeovers
     ]
-
-
-def _driver_stretches(executed_by: NDArray[np.str_]) -> list[tuple[int, int]]:
-    """[onset, hand-back) of every stretch that the driver executes."""
-    driver = np.concatenate([[False], executed_by == Authority.DRIVER, [False]])
-    edges = np.flatnonzero(driver[1:] != driver[:-1]).tolist()
-    return list(zip(edges[::2], edges[1::2], strict=True))
-
-
-def _policy_start(executed_by: NDArray[np.str_], onset: int) -> int:
-    """First tick of the policy's stretch that ends at the onset; the onset when the policy did not drive."""
-    others = np.flatnonzero(executed_by[:onset] != Authority.POLICY)
-    return int(others[-1]) + 1 if len(others) else 0
-
-
-def _hazards(trace: Trace, config: SegmenterConfig) -> dict[str, Bools]:
-    still = (np.abs(trace.speed_mps) < config.stuck_speed_mps) & ~trace.red_light
-    ticks = np.arange(len(still))
-    moved = np.maximum.accumulate(np.where(still, -1, ticks)) if len(still) else ticks
-    return {
-        "ttc": trace.ttc_s < config.hazard_ttc_s,
-        "off_road": trace.off_road,
-        "wrong_lane": np.abs(trace.lateral_error_m) > config.wrong_lane_m,
-        "stuck": ticks - moved > _ticks(config.stuck_s),
-    }
-
-
-def _hazard_onset(hazards: dict[str, Bools], onset: int, earliest: int) -> tuple[int, str]:
-    """First tick from which some hazard lasts up to the onset, and its name; ("" when there is none)."""
-    tick = onset
-    while tick > earliest and any(hazards[name][tick - 1] for name in HAZARDS):
-        tick -= 1
-    return tick, next((name for name in HAZARDS if hazards[name][tick]), "") if tick < onset else ""
-
-
-def _adaptation_ticks(trace: Trace, config: SegmenterConfig, onset: int, handback: int) -> int:
-    first, last, window = (
-        _ticks(value) for value in (config.adaptation_min_s, config.adaptation_max_s, config.settle_s)
-    )
-    steer_rate = np.abs(np.diff(trace.steer_rad)) * TICK_HZ
-    for ticks in range(first, last + 1):
-        start, end = onset + ticks, onset + ticks + window
-        if end >= handback:
-            return _ticks(config.adaptation_default_s)
-        jerk = abs(trace.accel_mps2[end] - trace.accel_mps2[start]) / config.settle_s
-        if steer_rate[start:end].max() <= config.settle_steer_radps and jerk <= config.settle_jerk_mps3:
-            return ticks
-    return last
-
-
-def _stable_tick(trace: Trace, config: SegmenterConfig, recovery: int, handback: int) -> int:
-    """First tick after the recovery: stability has been kept, hand-back, or the longest recovery."""
-    last = min(handback, recovery + _ticks(config.recovery_max_s))
-    window = _ticks(config.settle_s)
-    before = np.concatenate([np.repeat(trace.accel_mps2[:1], window), trace.accel_mps2[:-window]])
-    jerk = np.abs(trace.accel_mps2 - before[: len(trace.accel_mps2)]) / config.settle_s
-    calm = (
-        (trace.ttc_s > config.stable_ttc_s)
-        & (np.abs(trace.lateral_error_m) < config.stable_lateral_m)
-        & (trace.accel_mps2 >= config.comfort_accel_mps2[0])
-        & (trace.accel_mps2 <= config.comfort_accel_mps2[1])
-        & (np.abs(trace.lateral_accel_mps2) <= config.comfort_lateral_mps2)
-        & (np.abs(trace.yaw_rate_radps) <= config.comfort_yaw_rate_radps)
-        & (jerk <= config.comfort_jerk_mps3)
-    )
-    hold, kept = _ticks(config.stable_hold_s), 0
-    for tick in range(recovery, last):
-        kept = kept + 1 if calm[tick] else 0
-        if kept == hold:
-            return tick + 1
-    return last
-
-
-def _least(ttc_s: Floats) -> float | None:
-    least = float(ttc_s.min()) if len(ttc_s) else np.inf
-    return least if np.isfinite(least) else None
-
-
-def _ticks(seconds: float) -> int:
-    return round(seconds * TICK_HZ)

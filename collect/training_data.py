@@ -38,16 +38,9 @@ def replay_samples(store: Store, episode_ids: Sequence[str], told: Told | None =
 
 def uneventful_replay(store: Store) -> list[DrivingSample]:
     """Every frame of the drives of earlier rounds that succeeded with nobody taking over."""
-    rows = queries.episodes(
-        store, driver_kind="scripted", role="train", takeovers=False, whole=True, limit=1_000_000
-    )
-    rows += queries.episodes(
-        store, driver_kind="human", role="train", takeovers=False, whole=True, limit=1_000_000
-    )
     return [
         s
-        for row in rows
-        if row["success"]
+        for row in queries.uneventful(store)
         for s in uneventful_samples(EpisodeReader(store.home / row["path"]))
     ]
 

@@ -23,7 +23,17 @@ JSON_COLUMNS = frozenset(
     {"details", "evidence", "metrics", "payload", "infractions", "outcome_extra", "scenario_info", "data"}
 )
 TABLES = frozenset(
-    {"takeovers", "segments", "pairs", "rounds", "steps", "generations", "evaluations", "promotions"}
+    {
+        "annotations",
+        "takeovers",
+        "segments",
+        "pairs",
+        "rounds",
+        "steps",
+        "generations",
+        "evaluations",
+        "promotions",
+    }
 )
 Replacement = dict[str, Any]
 

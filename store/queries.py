@@ -86,6 +86,7 @@ def episode(store: Store, episode_id: str) -> dict[str, Any]:
         ("pairs", "tick, pair_id"),
         ("agents", "first_tick, actor_id"),
         ("events", "tick, kind"),
+        ("annotations", "created_utc, annotation_id"),
     ):
         name = "takeover_list" if table == "takeovers" else table
         whole[name] = _decoded(
@@ -94,9 +95,42 @@ def episode(store: Store, episode_id: str) -> dict[str, Any]:
     return whole
 
 
+def said_later(store: Store, episode_ids: Sequence[str]) -> dict[str, Rows]:
+    """What drivers said of episodes after they were sealed: episode id to rows, in the order in which they came."""
+    found: dict[str, Rows] = {}
+    sql = "SELECT * FROM annotations WHERE episode_id IN (SELECT unnest(?::VARCHAR[])) ORDER BY rowid"
+    for row in store.query(sql, [list(episode_ids)]):
+        found.setdefault(row["episode_id"], []).append(row)
+    return found
+
+
 def takeover_rates(store: Store) -> Rows:
     """Exposure and takeovers per km of each generation, over episodes that a driver watched."""
     return store.query("SELECT * FROM takeover_rates ORDER BY generation")
+
+
+def uneventful(store: Store) -> Rows:
+    """Drives that teach by what did not happen: watched, successful, nobody intervened.
+
+    A human's must have a label that lets them train: practice, a discarded drive, and one with gas overrides have none.
+    """
+    rows = store.query(
+        "SELECT * FROM episodes WHERE driver_kind IN ('scripted', 'human') AND role = 'train' AND takeovers = 0 "
+        "AND success AND NOT truncated AND ended <> 'sim_fault' AND (driver_kind = 'scripted' OR episode_id IN "
+        "(SELECT episode_id FROM segments WHERE train_mask AND phase = 'autonomous')) "
+        "ORDER BY driver_kind DESC, episode_id"
+    )
+    return _decoded(rows)
+
+
+def training_episodes(store: Store, up_to_round: int) -> list[str]:
+    """Watched episodes that a round trains on: by a pair, a recovery, or because nothing happened in them."""
+    found = store.query(
+        "SELECT episode_id FROM pairs WHERE admitted AND round <= ? "
+        "UNION SELECT episode_id FROM segments WHERE train_mask AND phase = 'recovery'",
+        [up_to_round],
+    )
+    return sorted({row["episode_id"] for row in found} | {row["episode_id"] for row in uneventful(store)})
 
 
 def segments(

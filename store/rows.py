@@ -49,6 +49,7 @@ class TakeoverRow:
         weight: Of its segments; doubled by a relapse.
         min_ttc_before_s: Least TTC in the negative segment; None for none below infinity.
         min_ttc_after_s: Least TTC from the onset to the hand-back; None for none below infinity.
+        verdict: What the driver said of it: good, mistake, discard, or "".
     """
 
     TABLE: ClassVar[str] = "takeovers"
@@ -68,6 +69,31 @@ class TakeoverRow:
     min_ttc_before_s: float | None
     min_ttc_after_s: float | None
     segmenter_version: str
+    verdict: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationRow:
+    """What a driver says of a sealed episode; a later one of a takeover stands above an earlier one.
+
+    Attributes:
+        annotation_id: uuid.
+        episode_id: The episode.
+        onset_tick: Names the takeover; None for the whole episode.
+        verdict: good, mistake, discard, or "".
+        reason: A `Reason`, or "".
+        note: Free text, or "".
+    """
+
+    TABLE: ClassVar[str] = "annotations"
+    KEY: ClassVar[tuple[str, ...]] = ("annotation_id",)
+    annotation_id: str
+    episode_id: str
+    onset_tick: int | None = None
+    verdict: str = ""
+    reason: str = ""
+    note: str = ""
+    created_utc: str = field(default_factory=now_utc)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +67,13 @@ def record(
     fault_tick: int | None = None,
     parked_y_m: float = 0.0,
     ticks: int = TICKS,
+    events: Sequence[tuple[str, int, dict[str, Any]]] = (),
     **changes: Any,
 ) -> Path:
     values: dict[str, Any] = {
-        "episode_id": str(uuid.uuid5(uuid.NAMESPACE_DNS, repr((visible_px, reason, ticks, sorted(changes))))),
+        "episode_id": str(
+            uuid.uuid5(uuid.NAMESPACE_DNS, repr((visible_px, reason, ticks, events, sorted(changes))))
+        ),
         "case": Case("ParkedObstacle", 3),
         "role": Role.TRAIN,
         "generation": "2",
@@ -114,4 +118,6 @@ def record(
                 faults=("front.rgb: late",) if number == fault_tick else (),
             )
         )
+    for event in events:
+        writer.event(*event)
     return writer.seal(Outcome(True, 100.0, 100.0, takeovers=1))

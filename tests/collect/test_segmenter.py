@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from takeover.collect.driver_words import DriverWords
 from takeover.collect.segmenter import (
     SEGMENTER_VERSION,
     Segmentation,
@@ -45,7 +46,7 @@ def trace(
         "off_road": np.zeros(ticks, bool),
         "red_light": np.zeros(ticks, bool),
         "faulty": np.zeros(ticks, bool),
-        "reasons": dict.fromkeys((start for start, _ in driver), reason),
+        "words": DriverWords(reasons=dict.fromkeys((start for start, _ in driver), reason)),
     }
     return Trace(**{**values, **changes})
 
@@ -252,13 +253,15 @@ def test_some_reasons_never_train(reason: Reason) -> None:
 
 
 def test_a_takeover_without_a_reason_is_a_wish() -> None:
-    found = segment_trace(replace(trace(400, [(200, 300)]), reasons={}))
+    found = segment_trace(replace(trace(400, [(200, 300)]), words=DriverWords()))
     assert found.takeovers[0].reason is Reason.WISH
 
 
 def test_a_wish_in_the_probation_does_not_double() -> None:
     drive = trace(900, [(200, 300), (350, 450)])
-    found = segment_trace(replace(drive, reasons={200: Reason.COLLISION_RISK, 350: Reason.WISH}))
+    found = segment_trace(
+        replace(drive, words=DriverWords(reasons={200: Reason.COLLISION_RISK, 350: Reason.WISH}))
+    )
     assert [t.weight for t in found.takeovers] == [1.0, 0.0]
 
 
