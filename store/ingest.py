@@ -19,6 +19,7 @@ from .records import EGO_FIELDS, FLOAT_FIELDS
 from .sealing import plain
 from .writer import MANIFEST
 
+TOMBSTONES = "forgotten"  # of a home: one file a forgotten driver, named by the pseudonym
 BATCH = 64  # episodes of one Arrow batch
 TABLES = ("episodes", "ticks", "agents", "plans", "frames", "events")
 _TICK_COLUMNS = (
@@ -54,6 +55,7 @@ def ingest(connection: duckdb.DuckDBPyConnection, home: Path, paths: Sequence[Pa
         What was added, what was there already, what is damaged.
     """
     report = IngestReport()
+    forgotten = {stone.stem for stone in (home / TOMBSTONES).glob("*.json")}
     known = dict(connection.execute("SELECT episode_id, manifest_sha256 FROM episodes").fetchall())
     for start in range(0, len(paths), BATCH):
         readers, hashes = [], []
@@ -73,6 +75,8 @@ def ingest(connection: duckdb.DuckDBPyConnection, home: Path, paths: Sequence[Pa
                 report.damaged[path.name] = str(error)
                 if path.exists():
                     quarantine(home, path)
+                continue
+            if reader.meta.driver_id in forgotten:
                 continue
             readers.append(reader)
             hashes.append(digest)
