@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 import pygame
 
 from .hud_state import HIDDEN, HudState, Level, ReasonPrompt
-from .looks import GREEN, MINT, PURPLE, SKY, VERMILION, YELLOW, Look
+from .looks import MINT, PURPLE, SKY, VERMILION, YELLOW, Look
 from .paint import bar, key_cap, limit_sign, plate, wheel_at
 from .text import DARK, MUTED, WHITE, Colour, Text
 
 KMH = 3.6
 WHEEL_LOCK_DEG = 150.0  # of the drawn wheel at full steer
 WHEEL_PX = 38
+HUB = (60, 48)  # of the wheel, in the cluster
+PEDALS = ((126, "gas"), (166, "brake"))
+WHEEL_COLOUR, GHOST_COLOUR = (240, 243, 247, 235), (*SKY, 150)
+TROUGH = (255, 255, 255, 44)
 TTC_SHOWN_S = 4.0
 TTC_URGENT_S = 1.5
 CLUSTER = (560, 104)
@@ -62,27 +68,32 @@ def alert(text: Text, words: str, level: Level) -> pygame.Surface:
     return made
 
 
-def trip(text: Text, state: HudState, progress: float) -> pygame.Surface:
-    """Scenario, route and generation."""
+def trip(text: Text, scenario: str, episode: str, generation: str) -> pygame.Surface:
+    """Ground and constant words of scenario, route and generation; `trip_values` adds what changes."""
     made = plate(TRIP).copy()
-    made.blit(text.line(state.scenario or "free drive", 16, WHITE, bold=True), (16, 11))
+    made.blit(text.fit(words_of(scenario) or "Free drive", 16, TRIP[0] - 84, bold=True), (16, 11))
+    made.blit(plate((TRIP[0] - 32, 7), TROUGH, 3), (16, 40))
+    if episode:
+        line = text.line(episode, 13, MUTED)
+        made.blit(line, line.get_rect(topright=(TRIP[0] - 16, 53)))
+    name = "hidden (blind)" if generation == HIDDEN else generation or "none"
+    made.blit(text.line("generation", 13, MUTED), (16, 82))
+    made.blit(text.line(name, 14, WHITE, bold=True), (106, 81))
+    return made
+
+
+def trip_values(surface: pygame.Surface, text: Text, state: HudState, place: tuple[int, int]) -> None:
+    """Clock and progress, straight onto the window: cheaper than painting the panel anew on every picture."""
+    x, y = place
     minutes, seconds = divmod(int(state.time_s), 60)
     clock = text.line(f"{minutes}:{seconds:02d}", 15, MUTED)
-    made.blit(clock, clock.get_rect(topright=(TRIP[0] - 16, 12)))
-    bar(made, pygame.Rect(16, 40, TRIP[0] - 32, 7), progress, SKY)
-    where = (
-        f"{state.progress_m:.0f} of {state.route_m:.0f} m"
-        if state.route_m > 0.0
-        else f"{state.progress_m:.0f} m"
-    )
-    made.blit(text.line(where, 13, MUTED), (16, 53))
-    if state.episode:
-        line = text.line(state.episode, 13, MUTED)
-        made.blit(line, line.get_rect(topright=(TRIP[0] - 16, 53)))
-    name = "hidden (blind)" if state.generation == HIDDEN else state.generation or "none"
-    made.blit(text.line("generation", 13, MUTED), (16, 82))
-    made.blit(text.line(name, 15, WHITE, bold=True), (106, 80))
-    return made
+    surface.blit(clock, (x + TRIP[0] - 16 - clock.get_width(), y + 12))
+    where = f"{state.progress_m:.0f} m"
+    if state.route_m > 0.0:
+        where = f"{state.progress_m:.0f} of {state.route_m:.0f} m"
+        share = min(max(state.progress_m / state.route_m, 0.0), 1.0)
+        surface.fill(SKY, (x + 17, y + 41, round(share * (TRIP[0] - 34)), 5))
+    surface.blit(text.line(where, 13, MUTED), (x + 16, y + 53))
 
 
 def status(text: Text, state: HudState, lit: bool) -> pygame.Surface:
@@ -99,59 +110,66 @@ def status(text: Text, state: HudState, lit: bool) -> pygame.Surface:
     slow = state.real_time_factor < 0.95
     pace = text.line(f"{state.real_time_factor:.2f} × real time", 13, YELLOW if slow else MUTED)
     made.blit(pace, (16, 44))
-    rate = text.line(f"{state.fps:.0f} fps", 13, MUTED)
-    made.blit(rate, rate.get_rect(topright=(STATUS[0] - 16, 44)))
+    if state.fps > 0.0:
+        rate = text.line(f"{state.fps:.0f} fps", 13, MUTED)
+        made.blit(rate, rate.get_rect(topright=(STATUS[0] - 16, 44)))
     return made
 
 
-def cluster(text: Text, state: HudState) -> pygame.Surface:
-    """Wheel with its ghost, pedals, speed, limit, time to collision."""
+def cluster(text: Text, limit_kmh: int, has_ghost: bool) -> pygame.Surface:
+    """Ground and constant parts of wheel, pedals, speed, limit; `cluster_values` adds what changes."""
     made = plate(CLUSTER, radius_px=18).copy()
-    hands = state.device if state.device is not None else state.executed
-    hub = (22 + WHEEL_PX, CLUSTER[1] // 2 - 4)
-    if state.ghost_steer is not None:
-        ghost = wheel_at(state.ghost_steer, WHEEL_LOCK_DEG, WHEEL_PX, (*SKY, 120))
-        made.blit(ghost, ghost.get_rect(center=hub))
-    front = wheel_at(hands.steer, WHEEL_LOCK_DEG, WHEEL_PX, (240, 243, 247, 235))
-    made.blit(front, front.get_rect(center=hub))
-    _caption(text, made, "ghost: policy" if state.ghost_steer is not None else "wheel", hub[0])
-    for x, share, colour, name in ((126, hands.throttle, MINT, "gas"), (166, hands.brake, RED, "brake")):
-        bar(made, pygame.Rect(x, 14, 14, 66), share, colour, upright=True)
+    _caption(text, made, "ghost: policy" if has_ghost else "wheel", HUB[0])
+    for x, name in PEDALS:
+        made.blit(plate((14, 66), TROUGH, 4), (x, 14))
         _caption(text, made, name, x + 7)
-    _gear(text, made, state)
-    speed = text.line(f"{abs(state.speed_mps) * KMH:.0f}", 56, WHITE, bold=True)
-    made.blit(speed, speed.get_rect(midright=(346, 44)))
     made.blit(text.line("km/h", 15, MUTED), (352, 52))
-    if state.limit_mps > 0.0:
-        sign = limit_sign(text, round(state.limit_mps * KMH))
+    if limit_kmh > 0:
+        sign = limit_sign(text, limit_kmh)
         made.blit(sign, sign.get_rect(center=(430, 44)))
         _caption(text, made, "limit", 430)
-    _ttc(text, made, state)
     return made
 
 
-def _gear(text: Text, made: pygame.Surface, state: HudState) -> None:
-    marks = "R" if state.reverse else "D"
-    made.blit(text.line(marks, 22, YELLOW if state.reverse else WHITE, bold=True), (212, 32))
+def cluster_values(surface: pygame.Surface, text: Text, state: HudState, place: tuple[int, int]) -> None:
+    """Wheel with its ghost, pedals, gear, speed and time to collision, straight onto the window."""
+    x, y = place
+    hands = state.device if state.device is not None else state.executed
+    corner = (x + HUB[0] - WHEEL_PX, y + HUB[1] - WHEEL_PX)
+    if state.ghost_steer is not None:
+        surface.blit(wheel_at(state.ghost_steer, WHEEL_LOCK_DEG, WHEEL_PX, GHOST_COLOUR), corner)
+    surface.blit(wheel_at(hands.steer, WHEEL_LOCK_DEG, WHEEL_PX, WHEEL_COLOUR), corner)
+    for (left, _), share, colour in zip(PEDALS, (hands.throttle, hands.brake), (MINT, RED), strict=True):
+        high = round(64 * min(max(share, 0.0), 1.0))
+        surface.fill(colour, (x + left + 1, y + 79 - high, 12, high))
+    surface.blit(
+        text.line("R" if state.reverse else "D", 22, YELLOW if state.reverse else WHITE, bold=True),
+        (x + 212, y + 32),
+    )
     if state.handbrake:
-        made.blit(text.line("(P)", 15, RED, bold=True), (206, 60))
-    for side, x in ((-1, 204), (1, 228)):
-        if state.blinker in (side, 2) and state.blink < 0.5:
-            made.blit(text.line("◀" if side < 0 else "▶", 15, MINT), (x, 10))
-
-
-def _ttc(text: Text, made: pygame.Surface, state: HudState) -> None:
+        surface.blit(text.line("(P)", 15, RED, bold=True), (x + 206, y + 60))
+    if state.blink < 0.5:
+        for side, left in ((-1, 200), (1, 228)):
+            if state.blinker in (side, 2):
+                surface.blit(text.line("◀" if side < 0 else "▶", 15, MINT), (x + left, y + 10))
+    speed = text.line(f"{abs(state.speed_mps) * KMH:.0f}", 56, WHITE, bold=True)
+    surface.blit(speed, (x + 346 - speed.get_width(), y + 44 - speed.get_height() // 2))
     near = state.ttc_s < TTC_SHOWN_S
     colour = (RED if state.ttc_s < TTC_URGENT_S else YELLOW) if near else MUTED
-    words = f"{state.ttc_s:.1f} s" if near else "clear"
-    line = text.line(words, 20 if near else 16, colour, bold=near)
-    made.blit(line, line.get_rect(center=(508, 44)))
-    _caption(text, made, "collision in" if near else "ahead", 508)
+    line = text.line(f"{state.ttc_s:.1f} s" if near else "clear", 20 if near else 16, colour, bold=near)
+    surface.blit(line, (x + 508 - line.get_width() // 2, y + 44 - line.get_height() // 2))
+    line = text.line("collision in" if near else "ahead", 11, MUTED)
+    surface.blit(line, line.get_rect(midbottom=(x + 508, y + CLUSTER[1] - 7)))
 
 
 def _caption(text: Text, made: pygame.Surface, words: str, x: int) -> None:
     line = text.line(words, 11, MUTED)
     made.blit(line, line.get_rect(midbottom=(x, CLUSTER[1] - 7)))
+
+
+def words_of(name: str) -> str:
+    """`DynamicObjectCrossing` as words: `Dynamic object crossing`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).capitalize()
 
 
 def reasoning(text: Text, words: str, shadow: bool) -> pygame.Surface:
@@ -225,5 +243,3 @@ def label(
 
 
 PRACTICE = ("PRACTICE · nothing is kept", DARK, (*PURPLE, 235))
-PAUSED = "PAUSED"
-DRIVER_PATH = GREEN

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 import pygame
+import pygame.gfxdraw
 
 from ...vocabulary import Authority, HandoverState
 from . import gauges
@@ -23,6 +24,7 @@ PLAN_ALPHA, SHADOW_ALPHA = 150, 70
 STALE_S = 1.0  # an older plan is drawn paler
 HANDBACK_STEPS = 20
 INSET = (320, 160)
+BAND = 4  # pieces of a ribbon in one shade
 DEFAULT_KEYS: tuple[tuple[str, str], ...] = (("H", "this help"), ("Esc", "leave"))
 
 
@@ -39,7 +41,6 @@ class Hud:
         self.text = Text()
         self.panels = Panels()
         self._keys = keys
-        self._layer = pygame.Surface(size, pygame.SRCALPHA)
         self._inset: tuple[object, pygame.Surface] | None = None
 
     def draw(
@@ -81,47 +82,21 @@ class Hud:
                 alpha = PLAN_ALPHA if state.authority is Authority.POLICY else SHADOW_ALPHA
                 if state.plan_age_s > STALE_S:
                     alpha //= 2
-                self._strip(surface, pixels, SKY, alpha, 2)
+                _strip(surface, pixels, SKY, alpha)
         if state.driver_m is not None and len(state.driver_m):
             pixels = ribbon(state.driver_m, camera, half_width_m=1.0)
-            if pixels is not None:
-                self._strip(surface, pixels, MINT, 0, 3)
-
-    def _strip(
-        self, surface: pygame.Surface, pixels: Array, colour: Colour, alpha: int, edge_px: int
-    ) -> None:
-        """A strip on the road: filled, paler with distance; or, with no `alpha`, hollow with lines across.
-
-        It is drawn into a layer first, because polygons that share an edge would show it when blended one by one.
-        """
-        low = np.clip(pixels.min(axis=(0, 1)) - 4.0, (0.0, 0.0), self.size)
-        high = np.clip(pixels.max(axis=(0, 1)) + 4.0, (0.0, 0.0), self.size)
-        bounds = pygame.Rect(*low.astype(int).tolist(), *np.ceil(high - low).astype(int).tolist())
-        if not bounds.width or not bounds.height:
-            return
-        layer = self._layer
-        layer.set_clip(bounds)
-        layer.fill((*colour, 0))
-        if alpha:
-            quads = np.concatenate([pixels[:-1], pixels[1:, ::-1]], axis=1).tolist()
-            for k, quad in enumerate(quads):
-                pygame.draw.polygon(layer, (*colour, round(alpha * (1.0 - 0.7 * k / len(quads)))), quad)
-        else:
-            for left, right in pixels[2::4].tolist():
-                pygame.draw.line(layer, colour, left, right, 2)
-        for side in (0, 1):
-            pygame.draw.lines(layer, colour, False, pixels[:, side].tolist(), edge_px)
-        surface.blit(layer, bounds, bounds)
+            if pixels is not None:  # hollow, with lines across: it differs from the plan in more than colour
+                for left, right in pixels[2::4].tolist():
+                    pygame.draw.line(surface, MINT, left, right, 2)
+                _edges(surface, pixels, MINT, 3)
 
     def _corners(self, surface: pygame.Surface, state: HudState, inset: pygame.Surface | None) -> None:
         text, width = self.text, self.size[0]
-        share = state.progress_m / state.route_m if state.route_m > 0.0 else 0.0
-        trip = self.panels.get(
-            "trip",
-            (state.scenario, state.episode, state.generation, int(state.time_s), round(state.progress_m)),
-            lambda: gauges.trip(text, state, share),
-        )
-        surface.blit(trip, (EDGE_PX, EDGE_PX))
+        place = (EDGE_PX, EDGE_PX)
+        named = (state.scenario, state.episode, state.generation)
+        trip = self.panels.get("trip", named, lambda: gauges.trip(text, *named))
+        surface.blit(trip, place)
+        gauges.trip_values(surface, text, state, place)
         if state.reasoning:
             shadow = state.authority is not Authority.POLICY
             said = self.panels.get(
@@ -158,22 +133,11 @@ class Hud:
         surface.blit(tag, (place[0] + 8, place[1] + 8))
 
     def _cluster(self, surface: pygame.Surface, state: HudState) -> None:
-        hands = state.device if state.device is not None else state.executed
-        ghost = state.ghost_steer
-        shows = (
-            round(hands.steer, 2),
-            round(hands.throttle, 2),
-            round(hands.brake, 2),
-            None if ghost is None else round(ghost, 2),
-            round(abs(state.speed_mps) * gauges.KMH),
-            round(state.limit_mps * gauges.KMH),
-            round(state.ttc_s, 1) if state.ttc_s < gauges.TTC_SHOWN_S else math.inf,
-            state.reverse,
-            state.handbrake,
-            (state.blinker, state.blink < 0.5) if state.blinker else 0,
-        )
-        made = self.panels.get("cluster", shows, lambda: gauges.cluster(self.text, state))
-        surface.blit(made, made.get_rect(midbottom=(self.size[0] // 2, self.size[1] - EDGE_PX)))
+        fixed = (round(state.limit_mps * gauges.KMH), state.ghost_steer is not None)
+        made = self.panels.get("cluster", fixed, lambda: gauges.cluster(self.text, *fixed))
+        place = ((self.size[0] - gauges.CLUSTER[0]) // 2, self.size[1] - EDGE_PX - gauges.CLUSTER[1])
+        surface.blit(made, place)
+        gauges.cluster_values(surface, self.text, state, place)
 
     def _authority(self, surface: pygame.Surface, state: HudState) -> None:
         look = LOOKS[state.handover]
@@ -226,5 +190,22 @@ class Hud:
             made = panels.get("help", self._keys, lambda: gauges.keys_help(text, self._keys))
             surface.blit(made, made.get_rect(center=(middle, self.size[1] // 2)))
         if state.paused:
-            made = panels.get("paused", True, lambda: gauges.alert(text, gauges.PAUSED, Level.INFO))
+            made = panels.get("paused", True, lambda: gauges.alert(text, "PAUSED", Level.INFO))
             surface.blit(made, made.get_rect(center=(middle, self.size[1] // 2)))
+
+
+def _strip(surface: pygame.Surface, pixels: Array, colour: Colour, alpha: int) -> None:
+    """A filled strip on the road, paler with distance."""
+    for first in range(0, len(pixels) - 1, BAND):
+        band = pixels[first : first + BAND + 1].astype(int)
+        if first:
+            band[0, :, 1] -= 1  # bands must not share a row: it would be blended twice
+        outline = np.concatenate([band[:, 0], band[::-1, 1]]).tolist()
+        shade = (*colour, round(alpha * (1.0 - 0.75 * first / len(pixels))))
+        pygame.gfxdraw.filled_polygon(surface, outline, shade)
+    _edges(surface, pixels, colour, 2)
+
+
+def _edges(surface: pygame.Surface, pixels: Array, colour: Colour, width_px: int) -> None:
+    for side in (0, 1):
+        pygame.draw.lines(surface, colour, False, pixels[:, side].tolist(), width_px)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from ...scoring.frames import into_ego
@@ -20,6 +21,7 @@ NEAR_M = 0.6  # what is closer to the camera is cut off
 BUMPER_M = 0.5 * EGO.length_m
 BONNET_M = 0.9  # height of the car's front
 HALF_WIDTH_M = 0.8  # of a ribbon: a little less than the car's
+SHORT_M = 0.05  # nearer points are one
 PIECES = 24  # of a ribbon
 SPREAD = np.linspace(0.0, 1.0, PIECES) ** 1.4  # the pieces are shorter near the car
 
@@ -104,29 +106,19 @@ def ribbon(path_m: ArrayLike, camera: CameraSpec, half_width_m: float = HALF_WID
         (K, 2, 2) left and right pixels of K cuts across the strip, from the bumper on, or from where the road comes
         into sight before the bonnet. None when it is too short or not in front of the camera.
     """
-    path = np.zeros((len(path_m) + 1, 2))
+    path = np.zeros((len(np.atleast_2d(path_m)) + 1, 2))
     path[1:] = path_m
-    steps_m = np.hypot(*(path[1:] - path[:-1]).T)
-    if not (moves := steps_m > 0.05).all():
-        path = path[np.concatenate([[True], moves])]
-        steps_m = np.hypot(*(path[1:] - path[:-1]).T)
-    along_m = np.concatenate([[0.0], np.cumsum(steps_m)])
     start_m = max(BUMPER_M, _bonnet_hides_m(camera))
-    if along_m[-1] < start_m + 0.3:
+    ground = _cuts(path, start_m, half_width_m, SPREAD)
+    if ground is None:
         return None
-    at_m = start_m + (along_m[-1] - start_m) * SPREAD
-    middle = _smooth(at_m, along_m, path)
-    heading = middle[2:] - middle[:-2]
-    heading = np.concatenate([heading[:1], heading, heading[-1:]])
-    heading *= half_width_m / np.hypot(heading[:, 0], heading[:, 1])[:, None]
-    ground = np.zeros((PIECES, 2, 3))
-    ground[:, 0, 0], ground[:, 0, 1] = middle[:, 0] - heading[:, 1], middle[:, 1] + heading[:, 0]
-    ground[:, 1, 0], ground[:, 1, 1] = middle[:, 0] + heading[:, 1], middle[:, 1] - heading[:, 0]
     pixels, depth = project(ground, camera)
-    hidden = depth.min(axis=1) <= NEAR_M
-    first = int(hidden.argmin())
-    last = first + int(hidden[first:].argmax()) if hidden[first:].any() else PIECES
-    return pixels[first:last] if not hidden.all() and last - first > 1 else None
+    seen = (depth > NEAR_M).all(axis=1)
+    if seen.all():
+        return pixels
+    first = int(seen.argmax())
+    last = first + int((~seen[first:]).argmax()) if not seen[first:].all() else PIECES
+    return pixels[first:last] if seen.any() and last - first > 1 else None
 
 
 def _bonnet_hides_m(camera: CameraSpec) -> float:
@@ -136,14 +128,41 @@ def _bonnet_hides_m(camera: CameraSpec) -> float:
     return BUMPER_M + BONNET_M * (BUMPER_M - camera.x_m) / (camera.z_m - BONNET_M)
 
 
-def _smooth(at_m: Array, along_m: Array, points: Array) -> Array:
-    """Cubic through points (N, 2) that lie at `along_m`, with the slopes of their neighbours; (K, 2)."""
-    ends = np.concatenate([points[:1], points, points[-1:]])
-    lengths = np.concatenate([along_m[:1], along_m, along_m[-1:]])
-    slopes = (ends[2:] - ends[:-2]) / (lengths[2:] - lengths[:-2])[:, None]
-    k = np.clip(np.searchsorted(along_m, at_m, side="right") - 1, 0, len(along_m) - 2)
-    width_m = (along_m[k + 1] - along_m[k])[:, None]
-    t = (at_m - along_m[k])[:, None] / width_m
-    u = 1.0 - t
-    start = u * u * (points[k] * (1.0 + 2.0 * t) + slopes[k] * width_m * t)
-    return start + t * t * (points[k + 1] * (1.0 + 2.0 * u) - slopes[k + 1] * width_m * u)
+@njit("optional(float64[:, :, ::1])(float64[:, ::1], float64, float64, float64[::1])", cache=True)
+def _cuts(path: Array, start_m: float, half_width_m: float, spread: Array) -> Array | None:
+    """Left and right ends on the ground of cuts across a smooth curve through `path`: (K, 2, 3).
+
+    The curve is a cubic between points, with the slopes of their neighbours.
+    """
+    points = np.empty_like(path)
+    along = np.empty(len(path))
+    points[0], along[0], count = path[0], 0.0, 1
+    for k in range(1, len(path)):
+        step = math.hypot(path[k, 0] - points[count - 1, 0], path[k, 1] - points[count - 1, 1])
+        if step > SHORT_M:
+            points[count], along[count] = path[k], along[count - 1] + step
+            count += 1
+    end = along[count - 1]
+    if count < 2 or end < start_m + 0.3:
+        return None
+    out = np.zeros((len(spread), 2, 3))
+    k = 0
+    for row in range(len(spread)):
+        at = start_m + (end - start_m) * spread[row]
+        while k < count - 2 and at > along[k + 1]:
+            k += 1
+        before, after = max(k - 1, 0), min(k + 2, count - 1)
+        width = along[k + 1] - along[k]
+        t = (at - along[k]) / width
+        u = 1.0 - t
+        place, slope = np.empty(2), np.empty(2)
+        for axis in range(2):
+            a, b = points[k, axis], points[k + 1, axis]
+            low = width * (b - points[before, axis]) / (along[k + 1] - along[before])
+            high = width * (points[after, axis] - a) / (along[after] - along[k])
+            place[axis] = u * u * (a * (1.0 + 2.0 * t) + low * t) + t * t * (b * (1.0 + 2.0 * u) - high * u)
+            slope[axis] = 6.0 * t * u * (b - a) + low * u * (1.0 - 3.0 * t) + high * t * (3.0 * t - 2.0)
+        scale = half_width_m / max(math.hypot(slope[0], slope[1]), 1e-9)
+        out[row, 0, 0], out[row, 0, 1] = place[0] - slope[1] * scale, place[1] + slope[0] * scale
+        out[row, 1, 0], out[row, 1, 1] = place[0] + slope[1] * scale, place[1] - slope[0] * scale
+    return out

@@ -43,6 +43,12 @@ class Text:
             self._kept.popitem(last=False)
         return made
 
+    def fit(self, text: str, size_px: int, width_px: int, *, bold: bool = False) -> pygame.Surface:
+        """One white line, in a smaller size where it would be wider than `width_px`."""
+        while size_px > 9 and self.font(size_px, bold).size(text)[0] > width_px:
+            size_px -= 1
+        return self.line(text, size_px, bold=bold)
+
     def font(self, size_px: int, bold: bool = False) -> pygame.font.Font:
         """The font in a size."""
         key = (size_px, bold)
