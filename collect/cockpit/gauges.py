@@ -59,12 +59,16 @@ def countdown(text: Text, seconds: str) -> pygame.Surface:
     return made
 
 
-def alert(text: Text, words: str, level: Level) -> pygame.Surface:
+def alert(text: Text, told: str, to_do: str, level: Level) -> pygame.Surface:
     """An alert below the banner."""
     ground, ink = LEVELS[level]
-    line = text.line(words, 17, ink, bold=level is not Level.INFO)
-    made = plate((line.get_width() + 44, 38), (*ground, 230), 10).copy()
-    made.blit(line, line.get_rect(center=made.get_rect().center))
+    words = text.line(told, 18, ink, bold=level is not Level.INFO)
+    detail = text.line(to_do, 14, ink)
+    gap = 14 if to_do else 0
+    width = words.get_width() + gap + detail.get_width() + 44
+    made = plate((width, 40), (*ground, 234), 10).copy()
+    made.blit(words, words.get_rect(midleft=(22, 20)))
+    made.blit(detail, detail.get_rect(midright=(width - 22, 21)))
     return made
 
 
@@ -220,15 +224,25 @@ def _choice(
 def keys_help(text: Text, keys: tuple[tuple[str, str], ...]) -> pygame.Surface:
     """The keys, in two columns."""
     rows = (len(keys) + 1) // 2
-    made = plate((820, 74 + 30 * rows), (14, 18, 24, 232), 18).copy()
-    made.blit(text.line("Keys", 22, WHITE, bold=True), (28, 18))
+    made = plate((940, 78 + 32 * rows), (14, 18, 24, 236), 18).copy()
+    made.blit(text.line("Keys", 22, WHITE, bold=True), (32, 18))
     hint = text.line("H closes this", 14, MUTED)
-    made.blit(hint, hint.get_rect(topright=(792, 24)))
+    made.blit(hint, hint.get_rect(topright=(908, 24)))
     for at, (key, words) in enumerate(keys):
-        x, y = 28 + 396 * (at // rows), 58 + 30 * (at % rows)
+        x, y = 32 + 450 * (at // rows), 62 + 32 * (at % rows)
         cap = key_cap(text, key)
-        made.blit(cap, (x, y))
-        made.blit(text.line(words, 14, WHITE), (x + max(cap.get_width(), 92) + 12, y + 3))
+        made.blit(cap, cap.get_rect(topright=(x + 132, y)))
+        made.blit(text.fit(words, 14, 296), (x + 146, y + 4))
+    return made
+
+
+def title(text: Text, words: str, detail: str) -> pygame.Surface:
+    """Large words in the middle of the window."""
+    large, small = text.line(words, 34, WHITE, bold=True), text.line(detail, 15, MUTED)
+    width = max(large.get_width(), small.get_width()) + 80
+    made = plate((width, 96), (14, 18, 24, 224), 18).copy()
+    made.blit(large, large.get_rect(midtop=(width // 2, 14)))
+    made.blit(small, small.get_rect(midtop=(width // 2, 62)))
     return made
 
 

@@ -25,7 +25,6 @@ STALE_S = 1.0  # an older plan is drawn paler
 HANDBACK_STEPS = 20
 INSET = (320, 160)
 BAND = 4  # pieces of a ribbon in one shade
-DEFAULT_KEYS: tuple[tuple[str, str], ...] = (("H", "this help"), ("Esc", "leave"))
 
 
 class Hud:
@@ -36,7 +35,7 @@ class Hud:
         keys: (key, words) for the help.
     """
 
-    def __init__(self, size: tuple[int, int], keys: tuple[tuple[str, str], ...] = DEFAULT_KEYS) -> None:
+    def __init__(self, size: tuple[int, int], keys: tuple[tuple[str, str], ...] = ()) -> None:
         self.size = size
         self.text = Text()
         self.panels = Panels()
@@ -164,11 +163,8 @@ class Hud:
             surface.blit(made, made.get_rect(midtop=(middle, below)))
             below += made.get_height() + 10
         if state.alert and (state.alert_level is not Level.CRITICAL or state.blink < BLINKS_BELOW):
-            made = panels.get(
-                "alert",
-                (state.alert, state.alert_level),
-                lambda: gauges.alert(text, state.alert, state.alert_level),
-            )
+            told = (state.alert, state.alert_detail, state.alert_level)
+            made = panels.get("alert", told, lambda: gauges.alert(text, *told))
             surface.blit(made, made.get_rect(midtop=(middle, below)))
             below += made.get_height() + 10
         if state.practice:
@@ -190,7 +186,7 @@ class Hud:
             made = panels.get("help", self._keys, lambda: gauges.keys_help(text, self._keys))
             surface.blit(made, made.get_rect(center=(middle, self.size[1] // 2)))
         if state.paused:
-            made = panels.get("paused", True, lambda: gauges.alert(text, "PAUSED", Level.INFO))
+            made = panels.get("paused", True, lambda: gauges.title(text, "PAUSED", "Enter goes on"))
             surface.blit(made, made.get_rect(center=(middle, self.size[1] // 2)))
 
 

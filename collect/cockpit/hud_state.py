@@ -64,6 +64,7 @@ class HudState:
         countdown_s: Until the safe stop, while a takeover is requested; None for no countdown.
         probation_s: Left of the probation; None outside it.
         alert: Words of the alert that has priority; "" for none.
+        alert_detail: What to do about it, smaller.
         alert_level: How loud it is.
         speed_mps: Along the heading, negative in reverse.
         limit_mps: Speed limit; 0 for unknown.
@@ -106,6 +107,7 @@ class HudState:
     countdown_s: float | None = None
     probation_s: float | None = None
     alert: str = ""
+    alert_detail: str = ""
     alert_level: Level = Level.INFO
     speed_mps: float = 0.0
     limit_mps: float = 0.0

@@ -113,7 +113,7 @@ def ribbon(path_m: ArrayLike, camera: CameraSpec, half_width_m: float = HALF_WID
     if ground is None:
         return None
     pixels, depth = project(ground, camera)
-    seen = (depth > NEAR_M).all(axis=1)
+    seen = depth.min(axis=1) > NEAR_M
     if seen.all():
         return pixels
     first = int(seen.argmax())
