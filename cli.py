@@ -24,6 +24,10 @@ app = typer.Typer(
 )
 episodes_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at recorded episodes.")
 app.add_typer(episodes_app, name="episodes")
+wheel_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Steering wheels and gamepads. Example: loop wheel list"
+)
+app.add_typer(wheel_app, name="wheel")
 
 Home = Annotated[
     Path,
@@ -348,6 +352,60 @@ def episodes_show(episode_id: str, home: Home = Path(), as_json: Json = False) -
 
     found = queries.episode(Store(home), episode_id)
     _print(found) if as_json else episode_view(found)
+
+
+@wheel_app.command("list")
+def wheel_list(home: Home = Path(), as_json: Json = False) -> None:
+    """List plugged wheels and gamepads with the profile of each, and the profiles that there are.
+
+    Example:
+      loop wheel list --json
+    """
+    from .collect.devices import console
+
+    rows = console.listed(home)
+    if as_json:
+        return _print(rows)
+    for row in rows:
+        typer.echo(
+            f"{row['device']}  {row['usb']}  profile: {row['profile'] or 'none: `loop wheel calibrate`'}"
+        )
+    typer.echo("" if rows else "no wheel or gamepad is plugged in")
+    return typer.echo(f"profiles for --wheel:\n{console.shipped(home)}")
+
+
+@wheel_app.command("calibrate")
+def wheel_calibrate(
+    home: Home = Path(),
+    name: Annotated[str, typer.Option("--name", help="Of the profile; default: made of the device's.")] = "",
+) -> None:
+    """Make a profile of the plugged wheel or gamepad: follow the questions.
+
+    Example:
+      loop wheel calibrate --name my_wheel
+    """
+    from .collect.devices import console
+
+    path = console.calibrate(home, name, typer.echo, lambda text: typer.prompt(text, "", show_default=False))
+    typer.echo(f"wrote {path}; try it: loop wheel test --wheel {path.stem}")
+
+
+@wheel_app.command("test")
+def wheel_test(
+    home: Home = Path(),
+    wheel: Annotated[
+        str | None, typer.Option("--wheel", help="Profile; default: by what is plugged.")
+    ] = None,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="How long.")] = 30.0,
+) -> None:
+    """Show steering, pedals and presses as the cockpit reads them.
+
+    Example:
+      loop wheel test --wheel g29 --seconds 10
+    """
+    from .collect.devices import console
+
+    console.watch(home, wheel, seconds, typer.echo)
 
 
 @app.command()

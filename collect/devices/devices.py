@@ -1,22 +1,69 @@
-"""All input devices behind one `poll`, on the main thread."""
+"""All input devices behind one `poll`, on the main thread: one source drives, every source may press.
+
+A wheel or pad that is there at the start drives at once. One that comes later, or comes back, drives after a press of
+its own takeover button: after a plug was pulled nobody knows where its axes are. The keyboard's brake always works.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import pygame
+
+from ...errors import UsageError
+from . import profiles
+from .joystick import Joystick
+from .keyboard import Keyboard
+from .profiles import Profile
+from .sdl import Opener, Plugged, open_joystick, start
 from .state import Action, DeviceState
+
+KEYBOARD = "keyboard"
+START_S = 2.0  # SDL announces what is plugged in within its first polls
+
+
+@dataclass(slots=True)
+class _Device:
+    plugged: Plugged
+    joystick: Joystick
 
 
 class Devices:
-    """Reads SDL events; exactly one device drives at a time.
+    """Reads SDL events; exactly one device drives at a time, the hand-brake key of the keyboard apart.
 
     Args:
         profile: Name of a wheel or gamepad profile, "keyboard", or None to match what is plugged in.
+        folder: Own profiles, as `loop wheel calibrate` writes them; they count before the shipped ones.
+        opener: Opens a device by its SDL index.
+
+    Raises:
+        UsageError: there is no such profile.
     """
 
-    def __init__(self, profile: str | None = None) -> None:
-        self._profile = profile
+    def __init__(
+        self, profile: str | None = None, *, folder: Path | None = None, opener: Opener = open_joystick
+    ) -> None:
+        start()
+        self._profiles: tuple[Profile, ...] = profiles.load(folder)
+        if profile is not None and profile != KEYBOARD:
+            self._profiles = tuple(known for known in self._profiles if known.name == profile)
+            if not self._profiles:
+                names = ", ".join(known.name for known in profiles.load(folder))
+                raise UsageError(
+                    f"there is no wheel profile {profile!r}", fix=f"use one of {KEYBOARD}, {names}"
+                )
+        self._only_keyboard = profile == KEYBOARD
+        self._opener = opener
+        self._keyboard = Keyboard()
+        self._devices: dict[int, _Device] = {}  # by SDL's instance id; indices change when a plug is pulled
+        self._active: int | None = None  # None: the keyboard
+        self._lost = False
+        self._first_s: float | None = None
+        self._last_s = 0.0
+        self._notices: list[str] = []
 
     def poll(self, events: Iterable[Any], now_s: float) -> tuple[DeviceState, tuple[Action, ...]]:
         """One poll of all devices.
@@ -28,10 +75,111 @@ class Devices:
         Returns:
             Hands and feet now, and the presses among the events, in order.
         """
-        raise NotImplementedError
+        if self._first_s is None:
+            self._first_s = self._last_s = now_s
+        actions: list[Action] = []
+        for event in events:
+            action = self._handle(event, now_s)
+            if action is not None:
+                actions.append(action)
+        if self._lost and self._keyboard.braking:
+            self._lost = False  # whoever brakes needs no second key; the keyboard drives from here on
+        self._keyboard.advance(now_s - self._last_s)
+        self._last_s = now_s
+        return self._state(now_s), tuple(actions)
+
+    def notices(self) -> tuple[str, ...]:
+        """What happened to devices since the last call, for people."""
+        said, self._notices = tuple(self._notices), []
+        return said
+
+    @property
+    def driving(self) -> Plugged | None:
+        """The wheel or pad that drives; None for the keyboard."""
+        return self._devices[self._active].plugged if self._active is not None else None
+
+    @property
+    def profile(self) -> Profile | None:
+        """The profile of what drives; None for the keyboard."""
+        return self._devices[self._active].joystick.profile if self._active is not None else None
 
     def rumble(self, strength: float, duration_s: float) -> None:
-        """Shake the device, if it can."""
+        """Shake the device that drives, if it can. `strength` is in [0, 1]."""
+        if self.driving is not None:
+            self.driving.rumble(strength, duration_s)
 
-    def close(self) -> None:
-        """Let the devices go; force feedback off."""
+    def _state(self, now_s: float) -> DeviceState:
+        if self._lost:
+            return DeviceState(connected=False, trusted=False, time_s=now_s, source="none")
+        if self._active is None:
+            return self._keyboard.state(now_s)
+        state = self._devices[self._active].joystick.state(now_s)
+        return replace(state, handbrake=True) if self._keyboard.handbrake else state
+
+    def _handle(self, event: Any, now_s: float) -> Action | None:
+        kind = event.type
+        if kind == pygame.JOYAXISMOTION:
+            device = self._devices.get(event.instance_id)
+            if device is not None:
+                device.joystick.axis(event.axis, event.value)
+            return None
+        if kind in (pygame.JOYBUTTONDOWN, pygame.JOYBUTTONUP):
+            device = self._devices.get(event.instance_id)
+            if device is None:
+                return None
+            action = device.joystick.button(event.button, kind == pygame.JOYBUTTONDOWN)
+            return self._armed(event.instance_id, action)
+        if kind == pygame.JOYHATMOTION:
+            device = self._devices.get(event.instance_id)
+            return device.joystick.hat(tuple(event.value)) if device is not None else None
+        if kind == pygame.JOYDEVICEADDED:
+            self._add(event.device_index, now_s)
+        elif kind == pygame.JOYDEVICEREMOVED:
+            self._remove(event.instance_id)
+        elif kind == pygame.QUIT:
+            return Action.QUIT
+        else:
+            action = self._keyboard.handle(event)
+            return self._armed(None, action) if self._lost else action
+        return None
+
+    def _armed(self, source: int | None, action: Action | None) -> Action | None:
+        """A takeover press arms its device when another drives, or none."""
+        if action in (Action.TAKEOVER, Action.TOGGLE) and (self._lost or source != self._active):
+            self._active, self._lost = source, False
+        return action
+
+    def _add(self, index: int, now_s: float) -> None:
+        if self._only_keyboard:
+            return
+        plugged = self._opener(index)
+        if plugged is None or plugged.instance_id in self._devices:
+            return
+        profile = profiles.match(self._profiles, plugged.name, plugged.guid)
+        if profile is None:
+            self._notices.append(f"{plugged.name} has no profile: run `loop wheel calibrate`")
+            return
+        if max(profile.steer.axis, profile.throttle.axis, profile.brake.axis) >= plugged.axes:
+            self._notices.append(
+                f"{plugged.name} has {plugged.axes} axes, fewer than its profile {profile.name} uses"
+            )
+            return
+        self._devices[plugged.instance_id] = _Device(plugged, Joystick(profile, plugged.axes))
+        assert self._first_s is not None
+        if self._active is None and not self._lost and now_s - self._first_s <= START_S:
+            self._active = plugged.instance_id
+            self._notices.append(f"{profile.title}: press each pedal once")
+        else:
+            self._notices.append(f"{profile.title}: press its takeover button to drive with it")
+
+    def _remove(self, instance_id: int) -> None:
+        device = self._devices.pop(instance_id, None)
+        if device is None:
+            return
+        if instance_id == self._active:
+            self._active, self._lost = None, True
+            self._notices.append(
+                f"{device.joystick.profile.title} is gone: press T, or take over with another device"
+            )
+        else:
+            self._notices.append(f"{device.joystick.profile.title} is gone")
