@@ -20,8 +20,8 @@ class Pacer:
         self._ticks_s: deque[float] = deque(maxlen=WINDOW + 1)
 
     def start(self, now_s: float) -> None:
-        """Time passes from now on."""
-        self._due_s = now_s
+        """Time passes from now on; the first tick is due after one period."""
+        self._due_s = now_s + self._period_s
         self._ticks_s.clear()
 
     def wait_s(self, now_s: float) -> float:
@@ -30,7 +30,7 @@ class Pacer:
 
     def tick(self, now_s: float) -> None:
         """A tick begins."""
-        self._due_s = max(self._due_s + self._period_s, now_s)
+        self._due_s = max(self._due_s, now_s - self._period_s) + self._period_s
         self._ticks_s.append(now_s)
 
     @property

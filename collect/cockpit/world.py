@@ -70,6 +70,7 @@ class World:
     def _do(self, command: object) -> None:
         if isinstance(command, SetUp):
             self._running = False
+            self._applied = deque([Order(0, Control())], REMEMBERED)
             moment = self._drive.reset(command.case)
             drive = self._drive
             self._pipe.send(
