@@ -106,4 +106,4 @@ def _surface(picture: Picture | None) -> pygame.Surface | None:
     if picture is None:
         return None
     height, width = picture.pixels.shape[:2]
-    return pygame.image.frombuffer(picture.pixels.reshape(-1), (width, height), "BGRA")
+    return pygame.image.frombuffer(picture.pixels.reshape(-1).data, (width, height), "BGRA")
