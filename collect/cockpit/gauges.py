@@ -103,7 +103,10 @@ def trip_values(surface: pygame.Surface, text: Text, state: HudState, place: tup
 def status(text: Text, state: HudState, lit: bool) -> pygame.Surface:
     """Recording light, takeovers, pace."""
     made = plate(STATUS).copy()
-    if state.recording:
+    if state.replay:
+        pygame.draw.polygon(made, SKY, [(18, 15), (18, 31), (32, 23)])
+        made.blit(text.line("REPLAY", 15, WHITE, bold=True), (40, 14))
+    elif state.recording:
         pygame.draw.circle(made, RED if lit else (110, 40, 38), (24, 23), 7)
         made.blit(text.line("REC", 15, WHITE, bold=True), (38, 14))
     else:
@@ -111,7 +114,7 @@ def status(text: Text, state: HudState, lit: bool) -> pygame.Surface:
         made.blit(text.line("not recorded", 14, MUTED), (38, 15))
     count = text.line(f"takeovers {state.takeovers}", 15, WHITE)
     made.blit(count, count.get_rect(topright=(STATUS[0] - 16, 14)))
-    slow = state.real_time_factor < 0.95
+    slow = state.real_time_factor < 0.95 and not state.replay
     pace = text.line(f"{state.real_time_factor:.2f} × real time", 13, YELLOW if slow else MUTED)
     made.blit(pace, (16, 44))
     if state.fps > 0.0:

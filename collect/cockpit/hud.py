@@ -13,7 +13,7 @@ import pygame.gfxdraw
 from ...vocabulary import Authority, HandoverState
 from . import gauges
 from .hud_state import HudState, Level
-from .looks import LOOKS, MINT, SKY
+from .looks import LOOKS, MINT, SKY, Look
 from .overlay import Array, ribbon
 from .paint import Panels, frame
 from .text import Colour, Text
@@ -33,13 +33,16 @@ class Hud:
     Args:
         size: Of the window, (1280, 720).
         keys: (key, words) for the help.
+        foot_px: Rows at the foot of the window that are left to others.
     """
 
-    def __init__(self, size: tuple[int, int], keys: tuple[tuple[str, str], ...] = ()) -> None:
+    def __init__(
+        self, size: tuple[int, int], keys: tuple[tuple[str, str], ...] = (), foot_px: int = 0
+    ) -> None:
         self.size = size
         self.text = Text()
         self.panels = Panels()
-        self._keys = keys
+        self._keys, self._foot_px = keys, foot_px
         self._inset: tuple[object, pygame.Surface] | None = None
 
     def draw(
@@ -65,7 +68,7 @@ class Hud:
             )  # a camera's fourth channel is no opacity; copying is faster than blending
             surface.blit(picture, (0, 0))
         else:
-            pygame.transform.smoothscale(picture.convert(surface), self.size, surface)
+            surface.blit(pygame.transform.smoothscale(picture, self.size), (0, 0))
         self._paths(surface, state)
         if state.hud_visible:
             self._corners(surface, state, inset)
@@ -107,7 +110,14 @@ class Hud:
         lit = state.blink < BLINKS_BELOW
         status = self.panels.get(
             "status",
-            (state.recording, lit, state.takeovers, round(state.real_time_factor, 2), round(state.fps)),
+            (
+                state.replay,
+                state.recording,
+                lit,
+                state.takeovers,
+                round(state.real_time_factor, 2),
+                round(state.fps),
+            ),
             lambda: gauges.status(text, state, lit),
         )
         right = width - EDGE_PX
@@ -125,7 +135,9 @@ class Hud:
         self, surface: pygame.Surface, inset: pygame.Surface, name: str, place: tuple[int, int]
     ) -> None:
         if self._inset is None or self._inset[0] is not inset:
-            self._inset = inset, pygame.transform.smoothscale(inset.convert(surface), INSET)
+            scaled = pygame.Surface(INSET, 0, 32)
+            scaled.blit(pygame.transform.smoothscale(inset, INSET), (0, 0))
+            self._inset = inset, scaled
         surface.blit(self._inset[1], place)
         pygame.draw.rect(surface, (14, 18, 24), (*place, *INSET), 2, border_radius=3)
         tag = self.panels.get("inset", name, lambda: gauges.label(self.text, name or "policy's view"))
@@ -134,7 +146,10 @@ class Hud:
     def _cluster(self, surface: pygame.Surface, state: HudState) -> None:
         fixed = (round(state.limit_mps * gauges.KMH), state.ghost_steer is not None)
         made = self.panels.get("cluster", fixed, lambda: gauges.cluster(self.text, *fixed))
-        place = ((self.size[0] - gauges.CLUSTER[0]) // 2, self.size[1] - EDGE_PX - gauges.CLUSTER[1])
+        place = (
+            (self.size[0] - gauges.CLUSTER[0]) // 2,
+            self.size[1] - EDGE_PX - self._foot_px - gauges.CLUSTER[1],
+        )
         surface.blit(made, place)
         gauges.cluster_values(surface, self.text, state, place)
 
@@ -144,6 +159,8 @@ class Hud:
         for side, place in frame(self.size, look, lit):
             surface.blit(side, place)
         detail, share = look.line, None
+        if state.alert_detail and _same(state, look):
+            detail = state.alert_detail
         if state.handover is HandoverState.HANDBACK:
             share = round(state.blend * HANDBACK_STEPS) / HANDBACK_STEPS
             detail = f"policy {100 * share:.0f} %"
@@ -162,7 +179,8 @@ class Hud:
             made = panels.get("countdown", seconds, lambda: gauges.countdown(text, seconds))
             surface.blit(made, made.get_rect(midtop=(middle, below)))
             below += made.get_height() + 10
-        if state.alert and (state.alert_level is not Level.CRITICAL or state.blink < BLINKS_BELOW):
+        shown = state.alert and not _same(state, LOOKS[state.handover])
+        if shown and (state.alert_level is not Level.CRITICAL or state.blink < BLINKS_BELOW):
             told = (state.alert, state.alert_detail, state.alert_level)
             made = panels.get("alert", told, lambda: gauges.alert(text, *told))
             surface.blit(made, made.get_rect(midtop=(middle, below)))
@@ -180,7 +198,7 @@ class Hud:
                 (asked.choices, asked.verdicts, asked.chosen, left),
                 lambda: gauges.prompt(text, asked, left),
             )
-            foot = self.size[1] - EDGE_PX - gauges.CLUSTER[1] - 12
+            foot = self.size[1] - EDGE_PX - self._foot_px - gauges.CLUSTER[1] - 12
             surface.blit(made, made.get_rect(midbottom=(middle, foot)))
         if state.help_visible:
             made = panels.get("help", self._keys, lambda: gauges.keys_help(text, self._keys))
@@ -205,3 +223,8 @@ def _strip(surface: pygame.Surface, pixels: Array, colour: Colour, alpha: int) -
 def _edges(surface: pygame.Surface, pixels: Array, colour: Colour, width_px: int) -> None:
     for side in (0, 1):
         pygame.draw.lines(surface, colour, False, pixels[:, side].tolist(), width_px)
+
+
+def _same(state: HudState, look: Look) -> bool:
+    """The alert says what the banner says already."""
+    return state.alert.casefold() == look.word.casefold()

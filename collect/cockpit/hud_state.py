@@ -85,6 +85,7 @@ class HudState:
         handbrake: It is pulled.
         blinker: -1 left, 1 right, 2 both, 0 none.
         recording: The recorder is at work.
+        replay: This is a recording, watched.
         practice: Nothing of this is kept for training.
         paused: The driver paused the drive.
         takeovers: Of this episode.
@@ -128,6 +129,7 @@ class HudState:
     handbrake: bool = False
     blinker: int = 0
     recording: bool = False
+    replay: bool = False
     practice: bool = False
     paused: bool = False
     takeovers: int = 0
