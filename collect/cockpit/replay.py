@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pygame
 
+from ...errors import UsageError
 from .hud import Hud
 from .player import Move, Player
 from .recorded import Recorded
@@ -111,16 +112,19 @@ def replay(path: Path) -> None:
 
     Args:
         path: The episode's folder.
+
+    Raises:
+        UsageError: There is no display.
     """
+    recorded = Recorded(path)
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    pygame.display.init()
-    pygame.font.init()
     try:
+        pygame.display.init()
         flags = pygame.SCALED | pygame.RESIZABLE if pygame.display.get_driver() != "dummy" else 0
         screen = pygame.display.set_mode((WIDTH_PX, HEIGHT_PX), flags)
         pygame.display.set_caption(f"takeover · replay {path.name[:8]}")
         pygame.key.set_repeat(300, 60)
-        theatre = Theatre(Recorded(path))
+        theatre = Theatre(recorded)
         clock = pygame.time.Clock()
         while not theatre.closed:
             for event in pygame.event.get():
@@ -128,5 +132,9 @@ def replay(path: Path) -> None:
             theatre.draw(screen)
             pygame.display.flip()
             theatre.player.advance(min(clock.tick(FPS) / 1000.0, 0.25))
+    except pygame.error as error:
+        raise UsageError(
+            f"no window: {error}", fix="start it on a desktop, or use `loop episodes export --video`"
+        ) from error
     finally:
         pygame.quit()
