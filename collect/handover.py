@@ -24,8 +24,8 @@ class HandoverEvent(StrEnum):
     """What can move the machine, in the order in which it is tested."""
 
     TAKEOVER = "takeover"
-    DEVICE_LOST = "device_lost"
     PLAN_STALE = "plan_stale"
+    DEVICE_LOST = "device_lost"
     REQUEST_EXPIRED = "request_expired"
     REQUEST = "request"
     REQUEST_WITHDRAWN = "request_withdrawn"
@@ -239,10 +239,10 @@ class Handover:
         if takeover:
             yield HandoverEvent.TAKEOVER
             return
-        if device_lost:
-            yield HandoverEvent.DEVICE_LOST
         if not fresh:
             yield HandoverEvent.PLAN_STALE
+        if device_lost:
+            yield HandoverEvent.DEVICE_LOST
         if elapsed_s >= config.request_s:
             yield HandoverEvent.REQUEST_EXPIRED
         if help is not None:

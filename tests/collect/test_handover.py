@@ -1,14 +1,36 @@
 """The state machine, driven by an injected clock."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from takeover.collect.arbiter import SAFE_STOP, Arbiter
-from takeover.collect.handover import AUTHORITY, BLEND_S, PROBATION_S, TRANSITIONS, Handover
-from takeover.vocabulary import MAX_PLAN_AGE_S, Authority, Control, HandoverState
+from takeover.collect.handover import (
+    AUTHORITY,
+    BLEND_S,
+    LATE_PLAN_S,
+    PROBATION_S,
+    REQUEST_S,
+    TRANSITIONS,
+    Handover,
+    HandoverConfig,
+    HandoverEvent,
+    HelpReason,
+    Refusal,
+    StopCause,
+)
+from takeover.vocabulary import MAX_PLAN_AGE_S, Authority, HandoverState
 
-S = HandoverState
+S, E = HandoverState, HandoverEvent
+COCKPIT = HandoverConfig(max_steer_gap=0.25, latches=True)
+
+
+def step(machine: Handover, now_s: float, **given: Any) -> Handover:
+    """One step in which nothing happens but what is given."""
+    return machine.advance(now_s, **{"takeover": False, "handback": False, "plan_age_s": 0.0} | given)
 
 
 @pytest.mark.parametrize("state", list(S))
@@ -51,28 +73,226 @@ def test_the_table_only_uses_known_states() -> None:
     assert set(TRANSITIONS.values()) <= set(AUTHORITY)
 
 
-def test_arbiter_hands_the_drivers_control_through_on_the_same_tick() -> None:
-    arbiter = Arbiter()
-    mine, its = Control(steer=0.3, brake=1.0), Control(throttle=1.0)
-    first = arbiter.decide(0.0, policy=its, driver=None, takeover=False, handback=False, plan_age_s=0.0)
-    assert (first.control, first.authority) == (its, Authority.POLICY)
-    second = arbiter.decide(0.05, policy=its, driver=mine, takeover=True, handback=False, plan_age_s=math.inf)
-    assert (second.control, second.authority) == (mine, Authority.DRIVER)
-
-
-@pytest.mark.parametrize("bad", [None, Control(steer=math.nan), Control(throttle=math.inf)])
-def test_arbiter_never_passes_an_unusable_policy_control(bad: Control | None) -> None:
-    decision = Arbiter().decide(0.0, policy=bad, driver=None, takeover=False, handback=False, plan_age_s=0.0)
-    assert (decision.control, decision.authority) == (SAFE_STOP, Authority.SAFE_STOP)
-
-
-def test_arbiter_clamps_and_never_fades_in_a_brake() -> None:
-    arbiter = Arbiter()
-    arbiter.decide(
-        0.0, policy=Control(), driver=Control(throttle=1.0), takeover=True, handback=False, plan_age_s=0.0
+def test_the_table_is_what_the_drawing_in_the_docs_shows() -> None:
+    """Literal on purpose: a change of the table is a decision, not a side effect."""
+    driver = {(state, E.TAKEOVER): S.DRIVER for state in S if state is not S.DRIVER}
+    stale = {
+        (state, E.PLAN_STALE): S.SAFE_STOP for state in (S.AUTONOMOUS, S.REQUESTED, S.HANDBACK, S.PROBATION)
+    }
+    assert (
+        driver
+        | stale
+        | {
+            (S.DRIVER, E.DEVICE_LOST): S.SAFE_STOP,
+            (S.HANDBACK, E.DEVICE_LOST): S.PROBATION,
+            (S.REQUESTED, E.REQUEST_EXPIRED): S.SAFE_STOP,
+            (S.AUTONOMOUS, E.REQUEST): S.REQUESTED,
+            (S.PROBATION, E.REQUEST): S.REQUESTED,
+            (S.REQUESTED, E.REQUEST_WITHDRAWN): S.AUTONOMOUS,
+            (S.DRIVER, E.HANDBACK): S.HANDBACK,
+            (S.SAFE_STOP, E.HANDBACK): S.PROBATION,
+            (S.HANDBACK, E.BLEND_DONE): S.PROBATION,
+            (S.PROBATION, E.PROBATION_DONE): S.AUTONOMOUS,
+            (S.SAFE_STOP, E.PLAN_FRESH): S.AUTONOMOUS,
+        }
+        == TRANSITIONS
     )
-    decision = arbiter.decide(
-        0.1, policy=Control(steer=4.0, brake=0.8), driver=None, takeover=False, handback=True, plan_age_s=0.0
+
+
+@pytest.mark.parametrize("blend_s", [0.5, 0.75, 1.0])
+def test_a_blend_of_half_a_second_to_one_second(blend_s: float) -> None:
+    config = HandoverConfig(blend_s=blend_s)
+    machine = Handover(S.HANDBACK, 2.0, config)
+    assert [machine.blend(2.0 + blend_s * share) for share in (-1, 0, 0.5, 1, 2)] == [0, 0, 0.5, 1, 1]
+    assert replace(machine, state=S.PROBATION).blend(2.0) == 1.0
+    assert step(machine, 2.0 + blend_s - 0.001) is machine
+    assert step(machine, 2.0 + blend_s).state is S.PROBATION
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"blend_s": 0.49}, {"blend_s": 1.01}, {"request_s": 3.99}, {"request_s": math.nan}]
+)
+def test_times_that_people_cannot_meet_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"is (0.49|1.01|3.99|nan)"):
+        HandoverConfig(**wrong)
+
+
+def test_the_limits_of_the_times_are_allowed() -> None:
+    assert HandoverConfig(blend_s=1.0, request_s=4.0).request_s == 4.0
+    assert HandoverConfig().withdraw_s == 1.0
+
+
+@pytest.mark.parametrize("state", [S.AUTONOMOUS, S.PROBATION])
+@pytest.mark.parametrize("reason", list(HelpReason))
+def test_a_request_counts_down_and_ends_in_a_latched_safe_stop(state: S, reason: HelpReason) -> None:
+    machine = step(Handover(state, 0.0), 3.0, help=reason)
+    assert (machine.state, machine.since_s, machine.help, machine.requested_s) == (
+        S.REQUESTED,
+        3.0,
+        reason,
+        3.0,
     )
-    assert decision.state is S.HANDBACK
-    assert decision.control == Control(steer=0.0, throttle=1.0, brake=0.8)
+    assert machine.authority is Authority.POLICY
+    assert [machine.countdown_s(t) for t in (3.0, 5.0, 20.0)] == [REQUEST_S, REQUEST_S - 2.0, 0.0]
+    assert step(machine, 3.0 + REQUEST_S - 0.001, help=reason) is machine
+    stopped = step(machine, 3.0 + REQUEST_S, help=reason)
+    assert (stopped.state, stopped.stop, stopped.help) == (S.SAFE_STOP, StopCause.UNANSWERED, reason)
+    assert step(stopped, 100.0) is stopped
+    answered = step(stopped, 101.0, takeover=True)
+    assert (answered.state, answered.reaction_s, answered.help, answered.stop) == (
+        S.DRIVER,
+        98.0,
+        reason,
+        None,
+    )
+
+
+def test_without_a_request_there_is_no_countdown_and_no_reaction_time() -> None:
+    assert Handover().countdown_s(5.0) == math.inf
+    taken = step(Handover(), 5.0, takeover=True)
+    assert (taken.state, taken.since_s, taken.reaction_s, taken.requested_s) == (S.DRIVER, 5.0, None, None)
+
+
+def test_the_reaction_time_of_a_requested_takeover_is_kept_until_the_hand_back() -> None:
+    asked = step(Handover(), 1.0, help=HelpReason.LOW_CONFIDENCE)
+    taken = step(asked, 2.5, takeover=True)
+    assert (taken.reaction_s, taken.help, taken.requested_s) == (1.5, HelpReason.LOW_CONFIDENCE, 1.0)
+    back = step(taken, 4.0, handback=True)
+    assert (back.state, back.reaction_s, back.help, back.requested_s) == (S.HANDBACK, None, None, None)
+
+
+def test_a_request_is_withdrawn_after_its_cause_was_gone_for_a_second() -> None:
+    asked = step(Handover(), 1.0, help=HelpReason.LOW_CONFIDENCE)
+    calm = step(asked, 2.0)
+    assert (calm.state, calm.calm_since_s) == (S.REQUESTED, 2.0)
+    assert step(calm, 2.999) is calm
+    again = step(calm, 2.5, help=HelpReason.LOW_CONFIDENCE)
+    assert again.calm_since_s is None
+    assert step(again, 2.6, help=HelpReason.LOW_CONFIDENCE) is again
+    changed = step(again, 2.7, help=HelpReason.OUT_OF_DOMAIN)
+    assert (changed.state, changed.since_s, changed.help) == (S.REQUESTED, 1.0, HelpReason.OUT_OF_DOMAIN)
+    withdrawn = step(calm, 3.0)
+    assert (withdrawn.state, withdrawn.help, withdrawn.requested_s) == (S.AUTONOMOUS, None, None)
+
+
+@pytest.mark.parametrize("state", [S.DRIVER, S.HANDBACK, S.SAFE_STOP])
+def test_who_drives_is_not_asked_for_help(state: S) -> None:
+    machine = Handover(state, 0.0, COCKPIT)
+    assert step(machine, 0.1, help=HelpReason.LOW_CONFIDENCE) is machine
+
+
+def test_a_late_plan_asks_for_help_in_the_cockpit_only() -> None:
+    late_s = LATE_PLAN_S + 0.01
+    asked = step(Handover(config=COCKPIT), 1.0, plan_age_s=late_s)
+    assert (asked.state, asked.help) == (S.REQUESTED, HelpReason.STALE_PLAN)
+    named = step(Handover(config=COCKPIT), 1.0, plan_age_s=late_s, help=HelpReason.OUT_OF_DOMAIN)
+    assert named.help is HelpReason.OUT_OF_DOMAIN
+    assert step(Handover(config=COCKPIT), 1.0, plan_age_s=LATE_PLAN_S).state is S.AUTONOMOUS
+    assert step(Handover(), 1.0, plan_age_s=late_s).state is S.AUTONOMOUS
+    assert step(Handover(config=COCKPIT), 1.0, plan_age_s=math.nan).state is S.SAFE_STOP
+
+
+def test_a_safe_stop_for_a_stale_plan_ends_by_itself_where_nobody_watches() -> None:
+    stopped = step(Handover(), 1.0, plan_age_s=math.inf)
+    assert (stopped.state, stopped.stop) == (S.SAFE_STOP, StopCause.STALE_PLAN)
+    resumed = step(stopped, 2.0)
+    assert (resumed.state, resumed.stop) == (S.AUTONOMOUS, None)
+    assert step(Handover(S.SAFE_STOP), 2.0).state is S.AUTONOMOUS
+    latched = step(Handover(config=COCKPIT), 1.0, plan_age_s=math.inf)
+    assert step(latched, 2.0) is latched
+    for cause in (StopCause.UNANSWERED, StopCause.DEVICE_LOST):
+        held = Handover(S.SAFE_STOP, stop=cause)
+        assert step(held, 2.0) is held
+
+
+def test_the_policy_drives_on_after_a_safe_stop_when_the_driver_says_so() -> None:
+    stopped = step(Handover(config=COCKPIT), 1.0, plan_age_s=math.inf)
+    refused = step(stopped, 2.0, handback=True, plan_age_s=math.inf)
+    assert (refused.state, refused.refusal, refused.refused_s) == (S.SAFE_STOP, Refusal.NO_PLAN, 2.0)
+    on = step(refused, 3.0, handback=True, steer_gap=9.0)
+    assert (on.state, on.refusal) == (S.PROBATION, None)
+
+
+def test_a_lost_device_stops_the_car_only_while_its_driver_drives() -> None:
+    stopped = step(Handover(S.DRIVER, config=COCKPIT), 1.0, device_lost=True)
+    assert (stopped.state, stopped.stop, stopped.since_s) == (S.SAFE_STOP, StopCause.DEVICE_LOST, 1.0)
+    assert step(stopped, 2.0, device_lost=True) is stopped
+    assert step(stopped, 3.0, takeover=True).state is S.DRIVER
+    assert step(Handover(S.HANDBACK, 1.0), 1.1, device_lost=True).state is S.PROBATION
+    assert step(Handover(S.HANDBACK, 1.0), 1.1, device_lost=True, plan_age_s=math.inf).state is S.SAFE_STOP
+    for state in (S.AUTONOMOUS, S.PROBATION):
+        machine = Handover(state, 1.0)
+        assert step(machine, 1.1, device_lost=True) is machine
+    asked = step(Handover(), 1.0, help=HelpReason.LOW_CONFIDENCE)
+    assert step(asked, 1.0 + REQUEST_S, help=HelpReason.LOW_CONFIDENCE, device_lost=True).state is S.SAFE_STOP
+
+
+@pytest.mark.parametrize(
+    ("given", "refusal"),
+    [
+        ({"plan_age_s": math.inf}, Refusal.NO_PLAN),
+        ({"plan_age_s": LATE_PLAN_S + 0.1}, Refusal.HELP),
+        ({"help": HelpReason.LOW_CONFIDENCE}, Refusal.HELP),
+        ({"steer_gap": 0.26}, Refusal.STEERING),
+        ({"steer_gap": math.nan}, Refusal.STEERING),
+    ],
+)
+def test_a_refused_hand_back_says_why(given: dict[str, Any], refusal: Refusal) -> None:
+    machine = Handover(S.DRIVER, 0.0, COCKPIT)
+    refused = step(machine, 1.0, handback=True, **given)
+    assert (refused.state, refused.since_s, refused.refusal, refused.refused_s) == (
+        S.DRIVER,
+        0.0,
+        refusal,
+        1.0,
+    )
+    taken = step(machine, 1.0, handback=True, takeover=True, **given)
+    assert taken is machine
+    back = step(refused, 2.0, handback=True, steer_gap=0.25)
+    assert (back.state, back.refusal) == (S.HANDBACK, None)
+
+
+@pytest.mark.parametrize("state", [S.AUTONOMOUS, S.REQUESTED, S.HANDBACK, S.PROBATION])
+def test_a_hand_back_of_a_car_that_the_policy_has_means_nothing(state: S) -> None:
+    help = HelpReason.LOW_CONFIDENCE if state is S.REQUESTED else None
+    machine = Handover(state, 1.0, COCKPIT, help=help)
+    assert step(machine, 1.1, handback=True, steer_gap=1.0, help=help) is machine
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(0.0, 3.0),
+            st.booleans(),
+            st.booleans(),
+            st.sampled_from([0.0, 1.2, 1.6, math.inf, math.nan]),
+            st.sampled_from([None, *HelpReason]),
+            st.booleans(),
+            st.floats(allow_nan=True),
+        ),
+        max_size=40,
+    ),
+    st.booleans(),
+)
+def test_whatever_happens_the_driver_gets_the_car_and_time_never_runs_back(
+    happenings: list[tuple[float, bool, bool, float, HelpReason | None, bool, float]], latches: bool
+) -> None:
+    machine, now_s = Handover(config=replace(COCKPIT, latches=latches)), 0.0
+    for wait_s, takeover, handback, age_s, help, lost, gap in happenings:
+        now_s += wait_s
+        before = machine
+        machine = machine.advance(
+            now_s,
+            takeover=takeover,
+            handback=handback,
+            plan_age_s=age_s,
+            help=help,
+            device_lost=lost,
+            steer_gap=gap,
+        )
+        assert not takeover or machine.authority is Authority.DRIVER
+        assert machine.since_s in (before.since_s, now_s)
+        assert 0.0 <= machine.blend(now_s) <= 1.0
+        assert machine.reaction_s is None or machine.reaction_s >= 0.0
+        assert (machine.stop is not None) == (machine.state is S.SAFE_STOP)
+        assert not (machine.authority is Authority.POLICY and not age_s <= MAX_PLAN_AGE_S)

@@ -1,0 +1,214 @@
+"""When the policy asks for help: how sure it is, measured by whether its plans agree, and where it has never driven.
+
+`plan_disagreement_m` needs nothing of the model: a policy that changes its mind about the same seconds does not know.
+Its threshold is no guess but computed from recorded drives for a rate of false requests that drivers accept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..scoring.frames import into_ego
+from ..sim_bridge.moment import Moment
+from ..store.episodes import EpisodeReader, sealed
+from ..vocabulary import PLAN_HORIZON_S, PLAN_POINTS, PLAN_STEP_S, TICK_S, Authority, EgoState, Plan, Reason
+from .handover import REQUEST_S, HelpReason
+
+FALSE_PER_HOUR = (
+    12.0  # the default rate; a rate below one request in all recorded hours cannot be told from none
+)
+RELEASE = 0.7  # a request's cause is gone below this share of the threshold
+OFF_ROUTE_M = 5.5  # a lane and a half: passing an obstacle takes less
+OFF_HEADING_RAD = 1.2
+_TIMES_S = np.arange(1, PLAN_POINTS + 1) * PLAN_STEP_S
+
+
+def plan_disagreement_m(
+    before: Plan, before_pose: EgoState, after: Plan, after_pose: EgoState
+) -> float | None:
+    """Mean distance between two plans of one policy over the time that both speak of.
+
+    Args:
+        before: The earlier plan, and the pose that it starts from.
+        before_pose: Its frame.
+        after: The later plan.
+        after_pose: Its frame.
+
+    Returns:
+        Metres; None when they have no common waypoint time.
+    """
+    gap_s = (after.tick - before.tick) * TICK_S
+    common = _TIMES_S + gap_s <= PLAN_HORIZON_S + 1e-9
+    if gap_s <= 0.0 or not common.any():
+        return None
+    cos, sin = math.cos(before_pose.yaw_rad), math.sin(before_pose.yaw_rad)
+    x, y = np.vstack(([0.0, 0.0], before.waypoints_m)).T
+    world = np.column_stack((before_pose.x_m + cos * x - sin * y, before_pose.y_m + sin * x + cos * y))
+    path = into_ego(world, after_pose)
+    times_s = np.concatenate(([0.0], _TIMES_S))
+    at_s = _TIMES_S[common] + gap_s
+    expected = np.column_stack([np.interp(at_s, times_s, path[:, axis]) for axis in (0, 1)])
+    return float(np.hypot(*(after.waypoints_m[common] - expected).T).mean())
+
+
+def out_of_domain(moment: Moment) -> bool:
+    """The car is where no training drive was: off the road, far off its route or across it."""
+    return (
+        moment.off_road
+        or abs(moment.lateral_error_m) > OFF_ROUTE_M
+        or abs(moment.heading_error_rad) > OFF_HEADING_RAD
+    )
+
+
+class HelpMonitor:
+    """Watches plans and moments of one episode and says when help is wanted.
+
+    Args:
+        threshold_m: Of `plan_disagreement_m`, from `calibrate`; inf for a policy that has not been calibrated.
+    """
+
+    def __init__(self, threshold_m: float = math.inf) -> None:
+        self._threshold_m = threshold_m
+        self._last: tuple[Plan, EgoState] | None = None
+        self._unsure = False
+        self.disagreement_m = 0.0
+
+    def on_plan(self, plan: Plan, pose: EgoState) -> None:
+        """A plan was made at `pose`."""
+        if self._last is not None:
+            found = plan_disagreement_m(*self._last, plan, pose)
+            if found is not None:
+                self.disagreement_m = found
+                limit_m = self._threshold_m * (RELEASE if self._unsure else 1.0)
+                self._unsure = found > limit_m
+        self._last = plan, pose
+
+    def reset(self) -> None:
+        """The car changed hands: plans of before say nothing about plans from now on."""
+        self._last, self._unsure, self.disagreement_m = None, False, 0.0
+
+    def help(self, moment: Moment) -> HelpReason | None:
+        """Why help is wanted at this moment; None for no help. A late plan is the state machine's own reason."""
+        if out_of_domain(moment):
+            return HelpReason.OUT_OF_DOMAIN
+        return HelpReason.LOW_CONFIDENCE if self._unsure else None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfidenceTrace:
+    """What calibration reads of one drive.
+
+    Attributes:
+        times_s: (N,) when the policy, having the car, had made a plan.
+        disagreement_m: (N,) `plan_disagreement_m` of it and the one before.
+        needed_s: When help was really needed: takeovers that the policy caused, and infractions while it drove.
+        driven_s: How long the policy drove.
+    """
+
+    times_s: tuple[float, ...]
+    disagreement_m: tuple[float, ...]
+    needed_s: tuple[float, ...]
+    driven_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A threshold and what it does on the drives that it was computed from.
+
+    Attributes:
+        threshold_m: Of `plan_disagreement_m`.
+        false_per_hour: Requests that no need followed within REQUEST_S, per hour of the policy's driving.
+        foreseen: Needs that a request preceded by REQUEST_S or less.
+        needs: All needs.
+        hours: Of the policy's driving.
+    """
+
+    threshold_m: float
+    false_per_hour: float
+    foreseen: int
+    needs: int
+    hours: float
+
+
+def trace_of(episode: EpisodeReader) -> ConfidenceTrace:
+    """The trace of a sealed drive."""
+    columns = episode.ticks
+    by_policy = columns["executed_by"] == Authority.POLICY.value
+    mine = set(columns["tick"][by_policy].tolist())
+    times_s, values_m = [], []
+    last: tuple[Plan, EgoState] | None = None
+    for row in episode.plans:
+        if row.plan.shadow or row.plan.tick not in mine:
+            last = None
+            continue
+        found = plan_disagreement_m(*last, row.plan, row.pose) if last is not None else None
+        if found is not None:
+            times_s.append(row.plan.tick * TICK_S)
+            values_m.append(found)
+        last = row.plan, row.pose
+    idle = {Reason.WISH.value, Reason.SYSTEM_FAULT.value, Reason.TRAINING.value}
+    needed = [
+        event.tick * TICK_S
+        for event in episode.events
+        if (event.kind == "takeover" and event.data.get("reason") not in idle)
+        or (event.kind == "infraction" and event.tick in mine)
+    ]
+    return ConfidenceTrace(tuple(times_s), tuple(values_m), tuple(needed), float(by_policy.sum()) * TICK_S)
+
+
+def traces_of(root: Path, generation: str, *, newest: int = 200) -> list[ConfidenceTrace]:
+    """Traces of a generation's newest sealed drives in a folder `episodes`."""
+    found = []
+    for path in sorted(sealed(root), key=lambda path: path.stat().st_mtime, reverse=True):
+        episode = EpisodeReader(path)
+        if episode.meta.planner == "policy" and episode.meta.generation == generation:
+            found.append(trace_of(episode))
+            if len(found) == newest:
+                break
+    return found
+
+
+def evaluate(traces: Sequence[ConfidenceTrace], threshold_m: float) -> Calibration:
+    """What a threshold would have done on recorded drives."""
+    false = foreseen = needs = 0
+    for trace in traces:
+        asked_s = _requests(trace, threshold_m)
+        false += sum(not any(at <= need <= at + REQUEST_S for need in trace.needed_s) for at in asked_s)
+        foreseen += sum(any(at <= need <= at + REQUEST_S for at in asked_s) for need in trace.needed_s)
+        needs += len(trace.needed_s)
+    hours = sum(trace.driven_s for trace in traces) / 3600.0
+    return Calibration(threshold_m, false / hours if hours > 0.0 else 0.0, foreseen, needs, hours)
+
+
+def calibrate(traces: Iterable[ConfidenceTrace], false_per_hour: float) -> Calibration:
+    """The lowest threshold that, like all above it, keeps false requests at or below a rate.
+
+    Args:
+        traces: Recorded drives of the policy.
+        false_per_hour: Accepted false requests per hour of the policy's driving.
+
+    Returns:
+        The threshold with its figures on these drives; inf m (never ask) when there is nothing to learn from.
+    """
+    known = list(traces)
+    best = evaluate(known, math.inf)
+    for threshold_m in sorted({value for trace in known for value in trace.disagreement_m}, reverse=True):
+        found = evaluate(known, threshold_m)
+        if found.false_per_hour > false_per_hour:
+            break
+        best = found
+    return best
+
+
+def _requests(trace: ConfidenceTrace, threshold_m: float) -> list[float]:
+    """Times of requests; while one is open there is no second one."""
+    asked_s: list[float] = []
+    for at_s, value_m in zip(trace.times_s, trace.disagreement_m, strict=True):
+        if value_m > threshold_m and (not asked_s or at_s > asked_s[-1] + REQUEST_S):
+            asked_s.append(at_s)
+    return asked_s
