@@ -28,6 +28,10 @@ wheel_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Steering wheels and gamepads. Example: loop wheel list"
 )
 app.add_typer(wheel_app, name="wheel")
+driver_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="People who drive. Example: loop driver list"
+)
+app.add_typer(driver_app, name="driver")
 
 Home = Annotated[
     Path,
@@ -94,6 +98,9 @@ def run(
     rounds: Annotated[
         int | None, typer.Option("--rounds", help="Rounds that the run has when it ends; default 5.")
     ] = None,
+    driver: Annotated[
+        str | None, typer.Option("--driver", help="Who watches and takes over: scripted | human.")
+    ] = None,
     home: Home = Path(),
     config: Config = None,
     seed: Seed = None,
@@ -106,12 +113,14 @@ def run(
     Examples:
       loop run --rounds 5
       loop run --rounds 2 --seed 7 --home /data/loop --json
+      loop run --rounds 1 --driver human
     """
     from .config import load_config
     from .loop import Loop, RunConfig
     from .progress import RichProgress, final_table
 
     flags = {"rounds": rounds, "seed": seed, "sim.workers": workers, "sim.carla": carla}
+    flags["collect.driver"] = driver
     settings = load_config(RunConfig, config, flags)
     with RichProgress() as progress:
         loop = Loop(home, settings, progress)
@@ -120,6 +129,87 @@ def run(
         _print(summary.as_dict())
     else:
         final_table(summary)
+
+
+@app.command()
+def drive(
+    driver: Annotated[
+        str | None, typer.Option("--driver", help="Your name; only a pseudonym goes into the drives.")
+    ] = None,
+    model: Model = "models:/driver@champion",
+    scenarios: Annotated[
+        str, typer.Option("--scenarios", help="Comma-separated types; default: where the champion fails.")
+    ] = "",
+    free: Annotated[bool, typer.Option("--free", help="Everyday driving only.")] = False,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", help="No drive begins after so many; 0 to 240.")
+    ] = None,
+    wheel: Annotated[
+        str | None, typer.Option("--wheel", help="Profile of `loop wheel list`, or keyboard.")
+    ] = None,
+    blind: Annotated[bool, typer.Option("--blind", help="Hide which generation drives.")] = False,
+    headless_demo: Annotated[
+        bool, typer.Option("--headless-demo", help="No screen, no person: a demo presses the keys.")
+    ] = False,
+    home: Home = Path(),
+    config: Config = None,
+    seed: Seed = None,
+    carla: Carla = None,
+    as_json: Json = False,
+) -> None:
+    """Sit down and drive: the champion drives, you take over when it fails, and every takeover becomes training data.
+
+    Examples:
+      loop drive --driver anna --minutes 10
+      loop drive --scenarios DynamicObjectCrossing,StaticCutIn --blind
+      loop drive --headless-demo --minutes 1
+    """
+    from .config import load_config
+    from .loop import Loop, RunConfig
+    from .progress import RichProgress
+
+    flags: dict[str, Any] = {"seed": seed, "sim.carla": carla, "drive.driver": driver, "drive.wheel": wheel}
+    flags |= {"drive.minutes": minutes, "drive.blind": blind or None, "drive.free": free or None}
+    flags["drive.scenarios"] = [name.strip() for name in scenarios.split(",")] if scenarios else None
+    with RichProgress() as progress:
+        found = Loop(home, load_config(RunConfig, config, flags), progress).sit(model, demo=headless_demo)
+    if found is None:
+        typer.echo("nothing was recorded", err=True)
+    elif as_json:
+        _print(found.as_dict())
+    else:
+        typer.echo(found.text())
+
+
+@driver_app.command("list")
+def driver_list(home: Home = Path(), as_json: Json = False) -> None:
+    """List the drivers of this home: name, pseudonym, consent, time at the wheel.
+
+    Example:
+      loop driver list --json
+    """
+    from .collect.cockpit.drivers import DriverBook
+    from .progress import rows_table
+
+    rows = [asdict(driver) for driver in DriverBook(home).all()]
+    _print(rows) if as_json else rows_table(rows)
+
+
+@driver_app.command("forget")
+def driver_forget(
+    name: Annotated[str, typer.Argument(help="The driver's name, or the pseudonym.")],
+    home: Home = Path(),
+    as_json: Json = False,
+) -> None:
+    """Remove a driver's drives from disk, index and future training; name the generations that learnt from them.
+
+    Example:
+      loop driver forget anna
+    """
+    from .collect.cockpit.forgetting import forget_driver
+
+    found = forget_driver(home, name)
+    _print(asdict(found)) if as_json else typer.echo(found.text())
 
 
 @app.command()
@@ -354,6 +444,59 @@ def episodes_show(episode_id: str, home: Home = Path(), as_json: Json = False) -
     _print(found) if as_json else episode_view(found)
 
 
+@episodes_app.command("export")
+def episodes_export(
+    episode_id: str,
+    video: Annotated[Path, typer.Option("--video", help="The mp4 to write; needs the extra [viz].")],
+    view: Annotated[str, typer.Option("--view", help="chase, hood, or a camera of the policy.")] = "chase",
+    home: Home = Path(),
+) -> None:
+    """Write an episode as an mp4. A prefix of the id is enough.
+
+    Example:
+      loop episodes export 3f2a --video drive.mp4
+    """
+    from .collect.cockpit.recorded import Recorded, find_episode
+    from .collect.cockpit.replay import Theatre
+    from .collect.cockpit.video import export_video
+
+    pictures = export_video(Theatre(Recorded(find_episode(home, episode_id))), video, view=view)
+    typer.echo(f"{video}: {pictures} pictures, {pictures / 20:.1f} s")
+
+
+@app.command()
+def replay(episode_id: str, home: Home = Path()) -> None:
+    """Watch a recorded drive: scrub, slow down, jump between takeovers, see plan and shadow plan. H shows the keys.
+
+    Example:
+      loop replay 3f2a
+    """
+    from .collect.cockpit.recorded import find_episode
+    from .collect.cockpit.replay import replay as show
+
+    show(find_episode(home, episode_id))
+
+
+@app.command()
+def view(
+    episode_id: str,
+    out: Annotated[Path | None, typer.Option("--out", help="Default: the id's beginning + .rrd.")] = None,
+    home: Home = Path(),
+) -> None:
+    """Write an episode as a Rerun recording: cameras, plans, control, time to collision. Needs the extra [viz].
+
+    Example:
+      loop view 3f2a --out drive.rrd && rerun drive.rrd
+    """
+    from .collect.cockpit.recorded import find_episode
+    from .collect.cockpit.rerun_view import write_recording
+
+    path = find_episode(home, episode_id)
+    target = out or Path(f"{path.name[:8]}.rrd")
+    size = write_recording(path, target)
+    typer.echo(f"{target}: {size / 1e6:.1f} MB; show it with `rerun {target}`")
+
+
 @wheel_app.command("list")
 def wheel_list(home: Home = Path(), as_json: Json = False) -> None:
     """List plugged wheels and gamepads with the profile of each, and the profiles that there are.
@@ -406,6 +549,44 @@ def wheel_test(
     from .collect.devices import console
 
     console.watch(home, wheel, seconds, typer.echo)
+
+
+@episodes_app.command("note")
+def episodes_note(
+    episode_id: Annotated[str, typer.Argument(help="A prefix of the id is enough.")],
+    text: Annotated[str, typer.Argument(help="What you want to say of it; quote it.")] = "",
+    takeover: Annotated[
+        int | None, typer.Option("--takeover", help="Onset tick of one takeover; default: the whole episode.")
+    ] = None,
+    verdict: Annotated[str, typer.Option("--verdict", help="good | mistake | discard")] = "",
+    reason: Annotated[str, typer.Option("--reason", help="collision_risk, rule, too_slow, ...")] = "",
+    home: Home = Path(),
+) -> None:
+    """Say something of a recorded episode: a note, or a verdict or reason, which change what it teaches.
+
+    Examples:
+      loop episodes note 3f2a "the van hid the walker"
+      loop episodes note 3f2a --takeover 212 --verdict mistake
+    """
+    from .collect.labels import annotate
+    from .config import load_config
+    from .loop import RunConfig
+    from .store.database import Store
+
+    if not (text or verdict or reason):
+        raise UsageError("nothing is said", fix='write for example loop episodes note 3f2a "too late"')
+    rules = load_config(RunConfig)
+    whole = annotate(
+        Store(home),
+        episode_id,
+        onset_tick=takeover,
+        verdict=verdict,
+        reason=reason,
+        note=text,
+        segmenter=rules.segmenter,
+        pairs=rules.pairs,
+    )
+    typer.echo(f"kept with episode {whole}")
 
 
 @app.command()

@@ -76,6 +76,24 @@ class CollectConfig(Section):
     driver: Literal["scripted", "human"] = Field("scripted", description="who takes over")
 
 
+class DriveConfig(Section):
+    """A sitting in the cockpit. No part of what a run is: another driver continues the same run."""
+
+    driver: str = Field("", description="name of the driver; empty takes the only one of this home, or asks")
+    wheel: str = Field("", description="device profile, or `keyboard`; empty matches what is plugged in")
+    minutes: float = Field(
+        0.0, ge=0, le=240, description="no drive begins after this time; 0 drives on until the driver leaves"
+    )
+    practice_s: float = Field(
+        300.0, ge=0, le=3600, description="a driver's first time at the wheel; it never trains"
+    )
+    blind: bool = Field(False, description="hide which generation drives")
+    scenarios: tuple[str, ...] = Field(
+        (), description="scenario types to choose from; empty chooses among all, by where the champion fails"
+    )
+    free: bool = Field(False, description="everyday driving only")
+
+
 class GateConfig(Section):
     """The promotion gate (proof.md 11 and 12). Margins are fixed beforehand."""
 
@@ -108,6 +126,7 @@ class LoopConfig(Section):
     policy: PolicyConfig = PolicyConfig()
     bootstrap: BootstrapConfig = BootstrapConfig()
     collect: CollectConfig = CollectConfig()
+    drive: DriveConfig = DriveConfig()
     gate: GateConfig = GateConfig()
 
 

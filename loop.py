@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ from .evaluate.gate import decide, futile
 from .evaluate.run_report import RunSummary, write_summary
 from .evaluate.summary import suite_report
 from .refine.config import RefineConfig, RefitConfig, bootstrap_config
+from .refine.report import flat_metrics
 from .scoring.statistics import spent_alpha
 from .sim_bridge.scenarios.cases import suite
 from .store import history, queries
@@ -42,6 +44,7 @@ from .store.episodes import EpisodeReader, complete
 from .store.rows import GenerationRow, RoundRow
 
 if TYPE_CHECKING:
+    from .collect.cockpit.sitting import SittingSummary
     from .models.policy import Policy
     from .models.registry import Registry, Version
     from .vocabulary import DrivingSample, PreferencePair
@@ -71,7 +74,7 @@ class Loop:
         self.config = config
         self.progress = progress
         self.store = Store(self.home)
-        self.run_id = _key(config.model_dump(mode="json", exclude={"rounds", "sim"}))
+        self.run_id = _key(config.model_dump(mode="json", exclude={"rounds", "sim", "drive"}))
         self._fleet: Fleet | None = None
         self._registry: Registry | None = None
         self._registry_lock = threading.Lock()
@@ -139,8 +142,9 @@ class Loop:
         jobs = round_jobs(
             self.run_id, number, str(champion), self.config.collect, self.config.seed, self.store.episodes
         )
-        ids = [job.episode_id for job in jobs]
-        self._step(number, "collect", lambda: self._drive(jobs, champion, f"{title}: collect"))
+        drive = self._drive_by_hand if self.config.collect.driver == "human" else self._drive
+        collected = self._step(number, "collect", lambda: drive(jobs, champion, f"{title}: collect"))
+        ids = collected.get("ids", [job.episode_id for job in jobs])
         self._step(number, "segment", lambda: self._label(ids, number, f"{title}: segments and pairs"))
         made = self._step(number, "refine", lambda: self._refine(number, champion, f"{title}: refine"))
         challenger = self._step(
@@ -183,17 +187,23 @@ class Loop:
             self.progress.say(f"{faults} drives ended by a simulator fault; they never train")
         return {"episodes": len(jobs), "faults": faults}
 
+    def _drive_by_hand(self, jobs: Sequence[EpisodeJob], champion: int, title: str) -> dict[str, Any]:
+        """The same with a human watching, in the cockpit."""
+        from .collect.cockpit.collect_stage import drive_round
+
+        self.progress.stage(title, len(jobs))
+        car = partial(self.champions.car, str(champion), self.progress.say)
+        return drive_round(self.store, self.config, car, jobs, self.progress.advance)
+
     def _label(self, ids: Sequence[str], number: int, title: str) -> dict[str, Any]:
         """Cut the drives into segments, and build pairs from them."""
         self.progress.stage(title, len(ids))
         labels = []
         there = {path.name: path for path in complete(self.store.episodes)}
-        later = queries.said_later(self.store, ids)
+        rules, later = (self.config.segmenter, self.config.pairs), queries.said_later(self.store, ids)
         for episode_id in ids:
             if episode_id in there:  # a drive that the simulator lost in every try has left none
-                path = there[episode_id]
-                rules = self.config.segmenter, self.config.pairs
-                labels.append(label_episode(path, number, *rules, later.get(episode_id, ())))
+                labels.append(label_episode(there[episode_id], number, *rules, later.get(episode_id, ())))
             self.progress.advance()
         takeovers = [row for one in labels for row in one.takeovers]
         pairs = [row for one in labels for row in one.pairs]
@@ -216,7 +226,7 @@ class Loop:
         folder = self._weights(0)
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(cached, folder, ignore=shutil.ignore_patterns(COMPLETE))
-        return {"stages": reports, "metrics": _metrics(reports)}
+        return {"stages": reports, "metrics": flat_metrics(reports)}
 
     def _taught_policy(self) -> tuple[Policy, list[dict[str, Any]]]:
         """A fresh tiny policy that has learnt to see, then to drive as the expert does."""
@@ -272,7 +282,7 @@ class Loop:
         shutil.rmtree(folder, ignore_errors=True)
         return {
             "stages": reports,
-            "metrics": _metrics(reports),
+            "metrics": flat_metrics(reports),
             "samples": len(samples),
             "pairs": len(pairs),
             "replay": len(replay),
@@ -335,7 +345,7 @@ class Loop:
             base=self.config.policy.preset,
             parent_version=parent,
             data_sha256=_key(sorted(data)),
-            config_sha256=_key(self.config.model_dump(mode="json", exclude={"sim"})),
+            config_sha256=_key(self.config.model_dump(mode="json", exclude={"sim", "drive"})),
             code_sha256=code_sha256(),
             stages=tuple(metrics),
             seed=self.config.seed,
@@ -455,6 +465,15 @@ class Loop:
         driven = self._drive(jobs, champion, "collect")
         return {**driven, **self._label([job.episode_id for job in jobs], 0, "segments and pairs")}
 
+    def sit(self, model: str, *, demo: bool = False) -> SittingSummary | None:
+        """`loop drive`: a sitting of a human; label what was recorded. None when the driver did not consent."""
+        from .collect.cockpit.collect_stage import sit
+
+        self.store.recover()
+        car = partial(self.champions.car, model, self.progress.say)
+        label = partial(self._label, number=0, title="segments and pairs")
+        return sit(self.store, self.config, car, label, demo=demo)
+
     def refine_only(self, stages: Sequence[str]) -> dict[str, Any]:
         """`loop refine`: refine the champion on all stored pairs, with the given stages only."""
         known = ("sft", "dpo", "grpo", "anchor")
@@ -549,7 +568,7 @@ class Loop:
             lambda: {
                 "parent": self.registry.start_run(
                     f"loop run, seed {self.config.seed}",
-                    self.config.model_dump(mode="json", exclude={"sim"}),
+                    self.config.model_dump(mode="json", exclude={"sim", "drive"}),
                     key=self.run_id,
                 )
             },
@@ -579,14 +598,3 @@ class Loop:
 
 def _key(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def _metrics(reports: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Stage reports as flat MLflow metrics."""
-    flat: dict[str, float] = {}
-    for report in reports:
-        if not report["skipped_reason"]:
-            flat[f"{report['stage']}/seconds"] = float(report["seconds"])
-            flat[f"{report['stage']}/steps"] = float(report["steps"])
-            flat |= {f"{report['stage']}/{key}": float(value) for key, value in report["metrics"].items()}
-    return flat

@@ -12,6 +12,7 @@ from ..store.database import Store
 from ..store.rows import PromotionRow
 
 if TYPE_CHECKING:
+    from ..collect.cockpit.sitting import Car
     from ..models.policy import Policy
     from ..models.registry import Registry
 
@@ -111,6 +112,21 @@ class Champions:
     def version_of(self, generation: int) -> int:
         """Registered version of a generation."""
         return int(history.generation(self._store, generation)["version"])
+
+    def car(self, model: str, say: Callable[[str], None]) -> Car:
+        """A generation as the cockpit takes it.
+
+        Args:
+            model: Generation number, alias or `models:/` URI; the champion is looked up as the loop does.
+            say: Told of an alias that was moved outside our commands.
+        """
+        from ..collect.cockpit.sitting import Car
+
+        if model in ("champion", "models:/driver@champion"):
+            model = str(self.current(say))
+        found = self._registry().resolve(model)
+        name = found.path.name if found.generation is None else str(found.generation)
+        return Car(name, found.path, found.sha256)
 
     def policy(self, generation: int, *, fresh: bool = False) -> Policy:
         """A generation's policy from the registry, verified; kept while it is the last one asked for.

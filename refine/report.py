@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -43,3 +43,14 @@ class StageReport:
 
 def no_progress(step: int, steps: int, loss: float) -> None:
     """Says nothing."""
+
+
+def flat_metrics(reports: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Stage reports, as JSON, to flat MLflow metrics."""
+    flat: dict[str, float] = {}
+    for report in reports:
+        if not report["skipped_reason"]:
+            flat[f"{report['stage']}/seconds"] = float(report["seconds"])
+            flat[f"{report['stage']}/steps"] = float(report["steps"])
+            flat |= {f"{report['stage']}/{key}": float(value) for key, value in report["metrics"].items()}
+    return flat

@@ -34,7 +34,7 @@ WORDS: dict[str, str] = {
     "wish": "my wish",
     "system_fault": "system fault",
 }
-KEYS: dict[str, str] = {"good": "F5", "mistake": "F6", "discard": "F7"}  # as the help names them
+KEYS: dict[str, str] = {"good": "G", "mistake": "M", "discard": "Del"}  # of `devices.keyboard`
 
 
 @dataclass(frozen=True, slots=True)

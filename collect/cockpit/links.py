@@ -103,7 +103,7 @@ class Child:
 
     def take(self) -> list[Any]:
         """What the child has sent since the last call; after its end `ended` is set."""
-        found = []
+        found: list[Any] = []
         while True:
             try:
                 message = self._inbox.get_nowait()
@@ -299,9 +299,10 @@ class BrainLink:
             self.fault = "the policy process ended"
         return found
 
-    def restart(self) -> None:
-        """A fresh policy in place of this one."""
+    def restart(self, settings: LinkSettings | None = None) -> None:
+        """A fresh policy in place of this one; of another generation when settings are given."""
         self.close()
+        self._settings = settings or self._settings
         self._child.wait(0.0)
         self._start()
 
@@ -334,6 +335,13 @@ class Links:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def use(self, settings: LinkSettings) -> None:
+        """Give the policy processes another generation, between two episodes; the world stays."""
+        self.settings = settings
+        for link in (self.brain, self.words):
+            if link is not None:
+                link.restart(settings)
 
     def close(self) -> None:
         """End the children; within CLOSE_TIMEOUT_S, whatever they do."""

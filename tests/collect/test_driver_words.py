@@ -122,12 +122,17 @@ def test_words_that_mean_nothing_are_refused(tmp_path: Path) -> None:
     store, episode_id = stored(tmp_path)
     for bad in ({"verdict": "great"}, {"reason": "boredom"}, {"onset_tick": 3, "verdict": "good"}):
         with pytest.raises(UsageError) as error:
-            annotate(store, episode_id, **bad)  # type: ignore[arg-type]
+            annotate(store, episode_id, **bad)
         assert error.value.fix
 
 
 def test_gas_alone_is_a_negative_of_its_own(tmp_path: Path) -> None:
-    events = [(GAS, 10, {}), (GAS_END, 13, {}), (GAS, 18, {}), (GAS_END, 20, {})]
+    events: list[tuple[str, int, dict[str, Any]]] = [
+        (GAS, 10, {}),
+        (GAS_END, 13, {}),
+        (GAS, 18, {}),
+        (GAS_END, 20, {}),
+    ]
     path = record(tmp_path, events=events)
     labels = label_episode(path, 1)
     override, takeover = labels.takeovers
