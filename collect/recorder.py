@@ -19,7 +19,7 @@ from .. import __version__
 from ..errors import StoreError
 from ..sim_bridge.moment import MapPolygons, Moment
 from ..sim_bridge.scenarios.cases import role_of
-from ..store.episodes import EpisodeMeta, EpisodeWriter, PlanRow, TickRow
+from ..store.episodes import EpisodeMeta, EpisodeWriter, InputRow, InputSample, PlanRow, TickRow
 from ..store.maps import save_map
 from ..store.records import NO_PLAN, WARMUP
 from ..vocabulary import CameraSpec, Case, Control, EgoState, Frame, HandoverState, Outcome, Plan
@@ -89,13 +89,22 @@ class Recorder:
         root: The `episodes` folder; maps go beside it.
         recording: Identity of the episode.
         drive: Asked for route, map and warm-up when the first moment or plan arrives.
+        patience_s: How long a call may wait for room in the queue; the cockpit never waits.
 
     Raises (every method):
         StoreError: the disk failed or cannot keep up; nothing more is recorded.
     """
 
-    def __init__(self, root: Path, recording: Recording, drive: RecordedDrive) -> None:
+    def __init__(
+        self,
+        root: Path,
+        recording: Recording,
+        drive: RecordedDrive,
+        *,
+        patience_s: float = HAND_OVER_TIMEOUT_S,
+    ) -> None:
         self._root = root
+        self._patience_s = patience_s
         self._recording = recording
         self._drive = drive
         self._queue: queue.Queue[Any] = queue.Queue(QUEUE_LENGTH)
@@ -103,7 +112,16 @@ class Recorder:
         self._writer: EpisodeWriter | None = None
         self._error: BaseException | None = None
         self._outcome: Outcome | None = None
-        self._given = {"ticks": 0, "frames": 0, "plans": 0}
+        self._given = {"ticks": 0, "frames": 0, "plans": 0, "inputs": 0}
+
+    def open(self, moment: Moment) -> None:
+        """Make the episode's folder now, which takes a while, instead of at the first record."""
+        self._start(moment)
+
+    def on_inputs(self, tick: int, samples: tuple[InputSample, ...]) -> None:
+        """What the input devices said since the tick before."""
+        self._given["inputs"] += 1
+        self._hand_over(InputRow(tick, samples))
 
     def on_moment(
         self,
@@ -206,7 +224,7 @@ class Recorder:
         if self._error is not None:
             self._raise()
         try:
-            self._queue.put(item, timeout=HAND_OVER_TIMEOUT_S)
+            self._queue.put(item, block=self._patience_s > 0.0, timeout=self._patience_s)
         except queue.Full:
             raise StoreError(
                 f"the disk cannot keep up with episode {self._recording.episode_id}",
@@ -224,6 +242,8 @@ class Recorder:
                     writer.frame(item)
                 elif isinstance(item, PlanRow):
                     writer.plan(item)
+                elif isinstance(item, InputRow):
+                    writer.inputs(item)
                 else:
                     writer.event(*item)
             if self._outcome is None:

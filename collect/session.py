@@ -131,6 +131,11 @@ def run_episode(
         moment = drive.step(decision.control)
         past.append(moment)
     assert moment.outcome is not None
+    return with_ledger(moment.outcome, past, takeovers)
+
+
+def with_ledger(outcome: Outcome, past: Sequence[Moment], takeovers: int) -> Outcome:
+    """The simulator's outcome with takeovers and the caution ledger of the driven ticks added."""
     driven = [m for m in past if m.tick >= 0]
     ledger = caution(
         [m.ego.accel_mps2 for m in driven],
@@ -140,7 +145,7 @@ def run_episode(
         TICK_S,
     )
     return replace(
-        moment.outcome,
+        outcome,
         takeovers=takeovers,
         phantom_brakes=ledger.phantom_brakes,
         standstill_s=ledger.standstill_s,

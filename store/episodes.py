@@ -14,6 +14,7 @@ from pathlib import Path
 from ..errors import DamagedEpisodeError, StoreError, StoreLockedError
 from ..vocabulary import Outcome
 from .framing import RecordType, payload_of, scan, valid_length
+from .inputs import InputRow, InputSample
 from .reader import EpisodeReader, FramePlace
 from .records import EpisodeMeta, EventRow, PlanRow, TickRow
 from .sealing import read_sealed_json, sha256_of, sync_folder
@@ -25,6 +26,8 @@ __all__ = [
     "EpisodeWriter",
     "EventRow",
     "FramePlace",
+    "InputRow",
+    "InputSample",
     "PlanRow",
     "TickRow",
     "complete",

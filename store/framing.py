@@ -33,6 +33,7 @@ class RecordType(IntEnum):
     FRAME = 4
     PLAN = 5
     EVENT = 6
+    INPUT = 7  # since format 2
 
 
 class Record(NamedTuple):

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..errors import DamagedEpisodeError
 from ..vocabulary import ActorKind, Agent, Case, EgoState, Frame, Infraction, Outcome
 from .framing import HEADER, Record, RecordType, payload_of, scan
+from .inputs import InputRow, unpack_inputs
 from .records import (
     AGENT_DTYPE,
     COMMANDS,
@@ -37,6 +38,8 @@ from .records import (
 )
 from .sealing import read_sealed_json
 from .writer import FORMAT, MANIFEST, SEGMENT_NAME
+
+READABLE = range(1, FORMAT + 1)
 
 _CODED = {"executed_by": EXECUTED_BY, "handover_state": HANDOVER, "command": COMMANDS}
 _NAMES = {column: np.array(names) for column, names in _CODED.items()}
@@ -86,9 +89,9 @@ class EpisodeReader:
         if not (path / MANIFEST).is_file():
             raise DamagedEpisodeError(f"{path} is not sealed", fix="`loop doctor` salvages killed recordings")
         self.manifest = read_sealed_json(path / MANIFEST)
-        if self.manifest["format"] != FORMAT:
+        if self.manifest["format"] not in READABLE:
             raise DamagedEpisodeError(
-                f"{path} has format {self.manifest['format']}, this version reads {FORMAT}",
+                f"{path} has format {self.manifest['format']}, this version reads up to {FORMAT}",
                 fix="upgrade takeover-loop",
             )
         self.meta = EpisodeMeta.from_json(self.manifest["meta"])
@@ -263,6 +266,11 @@ class EpisodeReader:
     def events(self) -> list[EventRow]:
         """Every event, in order."""
         return [unpack_event(payload) for payload in self._payloads[RecordType.EVENT]]
+
+    @cached_property
+    def inputs(self) -> list[InputRow]:
+        """Raw inputs of the driver's devices, in order; empty for unattended drives."""
+        return [unpack_inputs(payload) for payload in self._payloads[RecordType.INPUT]]
 
     @property
     def frame_ticks(self) -> list[int]:

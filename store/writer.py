@@ -21,6 +21,7 @@ import simplejpeg
 from ..errors import StoreError, StoreLockedError
 from ..vocabulary import Frame, Outcome
 from .framing import RecordType, SegmentWriter
+from .inputs import InputRow, pack_inputs
 from .records import (
     EpisodeMeta,
     EventRow,
@@ -34,7 +35,7 @@ from .records import (
 )
 from .sealing import canonical, plain, read_sealed_json, sealed_json, sync_folder, write_durably
 
-FORMAT = 1
+FORMAT = 2  # 2 adds raw inputs to 1
 MANIFEST = "manifest.json"
 OPEN_MARK = ".open"
 SEGMENT_NAME = re.compile(r"\d{3,}\.seg")
@@ -130,6 +131,10 @@ class EpisodeWriter:
     def event(self, kind: str, tick: int, data: dict[str, Any]) -> None:
         """Append an event."""
         self._append(RecordType.EVENT, pack_event(EventRow(kind, tick, data)))
+
+    def inputs(self, row: InputRow) -> None:
+        """Append what the input devices said before a tick."""
+        self._append(RecordType.INPUT, pack_inputs(row))
 
     def seal(self, outcome: Outcome) -> Path:
         """Make the episode durable and immutable.

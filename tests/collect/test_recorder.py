@@ -119,7 +119,14 @@ def test_a_drive_is_sealed_with_all_that_was_handed_over(tmp_path: Path) -> None
     reader = EpisodeReader(path)
     assert reader.ticks["tick"].tolist() == list(range(-20, 40))
     assert reader.frame_ticks == [-20, -10, 0, 10, 20, 30]
-    assert reader.manifest["counts"] == {"actors": 1, "ticks": 60, "frames": 6, "plans": 4, "events": 2}
+    assert reader.manifest["counts"] == {
+        "actors": 1,
+        "ticks": 60,
+        "frames": 6,
+        "plans": 4,
+        "events": 2,
+        "inputs": 0,
+    }
     assert reader.ticks["executed_by"][[0, 20, 49, 50]].tolist() == ["warmup", "policy", "policy", "driver"]
     assert reader.ticks["plan_tick"][[19, 20, 45]].tolist() == [-1_000_000, 0, 20]
     assert reader.ticks["command"][5] == "turn_left"
