@@ -244,7 +244,8 @@ class EpisodeLoop:
         self._leave(events, actions)
         self._dash_actions(actions)
         self._links.world.take()
-        self._answers()
+        if not self._tape.busy:
+            self._answers()
         self._watch_children()
         self._show()
 

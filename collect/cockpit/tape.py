@@ -69,7 +69,7 @@ class Tape:
         return self._recorder is not None and not self.problem
 
     def open(self) -> None:
-        """Make the folder, on a thread: it waits for the disk."""
+        """Make the folder, on a thread: it waits for the disk. Nothing may be given while it is `busy`."""
         self._run(self._open)
 
     @property
