@@ -43,7 +43,7 @@ def banner(text: Text, look: Look, detail: str, share: float | None) -> pygame.S
     word = text.line(look.word, 24, look.ink, bold=True)
     line = text.line(detail, 13, look.ink)
     width = max(word.get_width(), line.get_width()) + 56
-    made = plate((width, 66), (*look.colour, 236), 14).copy()
+    made = plate((width, 66), (*look.colour, 255), 14).copy()
     made.blit(word, word.get_rect(midtop=(width // 2, 7)))
     made.blit(line, line.get_rect(midtop=(width // 2, 39)))
     if share is not None:

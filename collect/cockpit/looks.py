@@ -1,7 +1,8 @@
 """What each state of the handover looks like: a colour, a pattern of the frame, and a word; never colour alone.
 
-The colours are Okabe and Ito's, which people with any common colour blindness tell apart; the patterns tell the states
-apart in black and white as well.
+The colours are Okabe and Ito's, moved apart until every two of them differ by more than 30 in CIELAB for people with normal
+sight and with each of the three dichromacies (theirs come as near as 17: blue and green in tritanopia). The patterns tell
+the states apart in black and white as well.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from enum import StrEnum
 from ...vocabulary import HandoverState
 from .text import DARK, WHITE, Colour
 
-BLUE: Colour = (0, 114, 178)
+BLUE: Colour = (0, 75, 187)
 SKY: Colour = (86, 180, 233)
-VERMILION: Colour = (213, 94, 0)
-GREEN: Colour = (0, 158, 115)
-YELLOW: Colour = (240, 228, 66)
-PURPLE: Colour = (204, 121, 167)
+VERMILION: Colour = (212, 71, 0)
+GREEN: Colour = (22, 205, 130)
+YELLOW: Colour = (245, 225, 71)
+PURPLE: Colour = (219, 116, 187)
 BLACK: Colour = (10, 10, 12)
 MINT: Colour = (94, 226, 186)
 
@@ -57,7 +58,7 @@ LOOKS: dict[HandoverState, Look] = {
     HandoverState.REQUESTED: Look(
         "TAKE OVER", "steer, brake or press the button", VERMILION, WHITE, Pattern.FLASH
     ),
-    HandoverState.DRIVER: Look("YOU DRIVE", "the policy only watches", GREEN, WHITE, Pattern.WIDE),
+    HandoverState.DRIVER: Look("YOU DRIVE", "the policy only watches", GREEN, DARK, Pattern.WIDE),
     HandoverState.HANDBACK: Look("HANDING BACK", "let go gently", YELLOW, DARK, Pattern.DASHES),
     HandoverState.PROBATION: Look("POLICY ON PROBATION", "stay ready", PURPLE, DARK, Pattern.DOTS),
     HandoverState.SAFE_STOP: Look(
