@@ -14,7 +14,7 @@ from ...vocabulary import TICK_HZ
 from .replay import Theatre
 from .views import HEIGHT_PX, WIDTH_PX
 
-BIT_RATE = 4_000_000
+QUALITY = {"preset": "veryfast", "crf": "21"}
 HOLD_TICKS = TICK_HZ  # the last picture stays for a second
 
 
@@ -47,7 +47,7 @@ def export_video(
         with av.open(str(partial), "w", format="mp4", options={"movflags": "faststart"}) as container:
             stream = container.add_stream("libx264", rate=TICK_HZ)
             stream.width, stream.height, stream.pix_fmt = WIDTH_PX, HEIGHT_PX, "yuv420p"
-            stream.bit_rate = BIT_RATE
+            stream.options = QUALITY
             for tick in range(first, last + 1 + HOLD_TICKS):
                 if tick <= last:
                     theatre.player.seek(tick)
