@@ -513,7 +513,8 @@ def wheel_list(home: Home = Path(), as_json: Json = False) -> None:
         typer.echo(
             f"{row['device']}  {row['usb']}  profile: {row['profile'] or 'none: `loop wheel calibrate`'}"
         )
-    typer.echo("" if rows else "no wheel or gamepad is plugged in")
+    if not rows:
+        typer.echo("no wheel or gamepad is plugged in")
     return typer.echo(f"profiles for --wheel:\n{console.shipped(home)}")
 
 
