@@ -41,6 +41,7 @@ from .scenarios.base import Scenario
 from .scenarios.catalogue import make_scenario
 from .sensors import CameraSet, CollisionSensor, DisplayCamera
 from .stage import Stage, body_of
+from .weather import weather_of
 
 EGO_BLUEPRINT = "vehicle.lincoln.mkz_2020"
 WARMUP_TICKS = 30  # 1.5 s: the frames and poses that a policy looks back on
@@ -232,10 +233,7 @@ class Drive:
     def _set_weather(self, fields: dict[str, float]) -> None:
         if self._weather == (self.map_name, fields):
             return
-        weather = carla.WeatherParameters.ClearNoon
-        for name, value in fields.items():
-            setattr(weather, name, value)
-        self._bridge.world.set_weather(weather)
+        self._bridge.world.set_weather(weather_of(fields))
         self._weather = (self.map_name, fields)
 
     def _spawn_ego(self) -> carla.Actor:

@@ -25,6 +25,7 @@ from ...vocabulary import (
     Float,
     HandoverState,
 )
+from .dash import sentence
 from .hud_state import HudState, Level, Notice
 from .overlay import from_now
 from .rerender import Rerenderer, weather_of
@@ -148,7 +149,7 @@ class Recorded:
             plan_m=plan_m,
             plan_age_s=age_s,
             driver_m=self.driven_m(tick) if driving else None,
-            reasoning=plan.plan.text if plan is not None else "",
+            reasoning=sentence(plan.plan.text) if plan is not None else "",
             generation=meta.generation,
             device=_control(columns, "driver", row) if driving else None,
             executed=_control(columns, "executed", row) or Control(),

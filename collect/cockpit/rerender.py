@@ -28,6 +28,7 @@ from ...sim_bridge.embedded.render import (
 from ...sim_bridge.embedded.town import Signal, read_town
 from ...sim_bridge.map_bake import map_sha256
 from ...sim_bridge.scenarios.catalogue import make_scenario
+from ...sim_bridge.weather import weather_of as carla_weather
 from ...vocabulary import ActorKind, Agent, CameraSpec, Case, EgoState
 
 EGO_ID = 1
@@ -129,9 +130,7 @@ def weather_of(case: Case) -> dict[str, float]:
 
 def weather_look(fields: dict[str, float]) -> WeatherLook:
     """The drawn part of `carla.WeatherParameters.ClearNoon` with some fields changed."""
-    weather = carla.WeatherParameters.ClearNoon
-    for name, value in fields.items():
-        setattr(weather, name, value)
+    weather = carla_weather(fields)
     return WeatherLook(
         weather.sun_altitude_angle,
         weather.cloudiness,
