@@ -1,7 +1,9 @@
 """When the policy asks for help: how sure it is, measured by whether its plans agree, and where it has never driven.
 
 `plan_disagreement_m` needs nothing of the model: a policy that changes its mind about the same seconds does not know.
-Its threshold is no guess but computed from recorded drives for a rate of false requests that drivers accept.
+Its threshold is no guess but computed from recorded drives for a rate of false requests that drivers accept, and it is
+used only where it foresees more than chance does: on first drives of the tiny policy it did not (see
+`benchmarks/help_requests.py`).
 """
 
 from __future__ import annotations
@@ -69,7 +71,8 @@ class HelpMonitor:
     """Watches plans and moments of one episode and says when help is wanted.
 
     Args:
-        threshold_m: Of `plan_disagreement_m`, from `calibrate`; inf for a policy that has not been calibrated.
+        threshold_m: Of `plan_disagreement_m`, from `calibrate`; inf (never unsure) for a policy that has not been
+            calibrated, or whose calibration is not `informative`.
     """
 
     def __init__(self, threshold_m: float = math.inf) -> None:
@@ -126,6 +129,8 @@ class Calibration:
         foreseen: Needs that a request preceded by REQUEST_S or less.
         needs: All needs.
         hours: Of the policy's driving.
+        requests: All requests.
+        by_chance: Share of random requests that a need would follow as closely.
     """
 
     threshold_m: float
@@ -133,6 +138,21 @@ class Calibration:
     foreseen: int
     needs: int
     hours: float
+    requests: int
+    by_chance: float
+
+    @property
+    def informative(self) -> bool:
+        """Requests were right more often than random ones would have been (one-sided, 5 %).
+
+        Where they were not, asking is noise: a cockpit must not use the threshold.
+        """
+        right = self.requests - round(self.false_per_hour * self.hours)
+        chance = sum(
+            math.comb(self.requests, k) * self.by_chance**k * (1.0 - self.by_chance) ** (self.requests - k)
+            for k in range(right, self.requests + 1)
+        )
+        return chance < 0.05
 
 
 def trace_of(episode: EpisodeReader) -> ConfidenceTrace:
@@ -175,14 +195,19 @@ def traces_of(root: Path, generation: str, *, newest: int = 200) -> list[Confide
 
 def evaluate(traces: Sequence[ConfidenceTrace], threshold_m: float) -> Calibration:
     """What a threshold would have done on recorded drives."""
-    false = foreseen = needs = 0
+    false = foreseen = needs = requests = plans = followed = 0
     for trace in traces:
         asked_s = _requests(trace, threshold_m)
-        false += sum(not any(at <= need <= at + REQUEST_S for need in trace.needed_s) for at in asked_s)
+        requests += len(asked_s)
+        false += sum(not _needed(trace, at) for at in asked_s)
+        plans += len(trace.times_s)
+        followed += sum(_needed(trace, at) for at in trace.times_s)
         foreseen += sum(any(at <= need <= at + REQUEST_S for at in asked_s) for need in trace.needed_s)
         needs += len(trace.needed_s)
     hours = sum(trace.driven_s for trace in traces) / 3600.0
-    return Calibration(threshold_m, false / hours if hours > 0.0 else 0.0, foreseen, needs, hours)
+    per_hour = false / hours if hours > 0.0 else 0.0
+    by_chance = followed / plans if plans else 0.0
+    return Calibration(threshold_m, per_hour, foreseen, needs, hours, requests, by_chance)
 
 
 def calibrate(traces: Iterable[ConfidenceTrace], false_per_hour: float) -> Calibration:
@@ -203,6 +228,10 @@ def calibrate(traces: Iterable[ConfidenceTrace], false_per_hour: float) -> Calib
             break
         best = found
     return best
+
+
+def _needed(trace: ConfidenceTrace, at_s: float) -> bool:
+    return any(at_s <= need_s <= at_s + REQUEST_S for need_s in trace.needed_s)
 
 
 def _requests(trace: ConfidenceTrace, threshold_m: float) -> list[float]:

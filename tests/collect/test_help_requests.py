@@ -1,0 +1,172 @@
+"""Confidence: plans that disagree, and the threshold that recorded drives give."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from takeover.collect.handover import REQUEST_S, HelpReason
+from takeover.collect.help_requests import (
+    OFF_HEADING_RAD,
+    OFF_ROUTE_M,
+    ConfidenceTrace,
+    HelpMonitor,
+    calibrate,
+    evaluate,
+    out_of_domain,
+    plan_disagreement_m,
+    trace_of,
+    traces_of,
+)
+from takeover.sim_bridge.moment import Moment
+from takeover.store.episodes import EpisodeReader
+from takeover.vocabulary import Command, EgoState, Plan
+
+from .takeovers import ONSET, record
+
+STEPS = np.arange(1, 9) * 0.5
+
+
+def straight(tick: int, speed_mps: float = 10.0, left_m: float = 0.0) -> Plan:
+    waypoints = np.column_stack((STEPS * speed_mps, np.full(8, left_m))).astype(np.float32)
+    return Plan(waypoints, tick)
+
+
+def pose(x_m: float = 0.0, y_m: float = 0.0, yaw_rad: float = 0.0) -> EgoState:
+    return EgoState(x_m, y_m, yaw_rad, 10.0)
+
+
+def moment(**given: float | bool) -> Moment:
+    fields = {"off_road": False, "lateral_error_m": 0.0, "heading_error_rad": 0.0} | given
+    return Moment(
+        tick=0,
+        time_s=0.0,
+        ego=pose(),
+        agents=(),
+        frame=None,
+        command=Command.FOLLOW_LANE,
+        route_progress_m=0.0,
+        route_length_m=100.0,
+        ttc_s=math.inf,
+        speed_limit_mps=10.0,
+        red_light_ahead=False,
+        infractions=(),
+        done=False,
+        outcome=None,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize("ticks", [1, 7, 10, 30, 70])
+def test_a_policy_that_keeps_its_plan_agrees_with_itself_in_any_frame(ticks: int) -> None:
+    metres = ticks * 0.5
+    assert plan_disagreement_m(straight(0), pose(), straight(ticks), pose(metres)) == pytest.approx(
+        0.0, abs=1e-5
+    )
+    turned = pose(0.0, 0.0, math.pi / 2), pose(0.0, metres, math.pi / 2)
+    found = plan_disagreement_m(straight(0), turned[0], straight(ticks), turned[1])
+    assert found == pytest.approx(0.0, abs=1e-5)
+
+
+def test_the_mean_distance_over_the_common_time() -> None:
+    shifted = plan_disagreement_m(straight(0), pose(), straight(10, left_m=2.0), pose(5.0))
+    assert shifted == pytest.approx(2.0)
+    slower = plan_disagreement_m(straight(0), pose(), straight(10, speed_mps=8.0), pose(5.0))
+    assert slower == pytest.approx(np.mean(np.arange(1, 8) * 0.5 * 2.0))
+
+
+@pytest.mark.parametrize("tick", [0, -1, 80])
+def test_plans_without_common_time_say_nothing(tick: int) -> None:
+    assert plan_disagreement_m(straight(0), pose(), straight(tick), pose()) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "out"),
+    [
+        ({}, False),
+        ({"off_road": True}, True),
+        ({"lateral_error_m": -OFF_ROUTE_M}, False),
+        ({"lateral_error_m": -OFF_ROUTE_M - 0.1}, True),
+        ({"heading_error_rad": OFF_HEADING_RAD + 0.1}, True),
+    ],
+)
+def test_where_no_training_drive_was(given: dict[str, float | bool], out: bool) -> None:
+    assert out_of_domain(moment(**given)) is out
+    assert HelpMonitor().help(moment(**given)) is (HelpReason.OUT_OF_DOMAIN if out else None)
+
+
+def test_the_monitor_has_hysteresis_and_forgets_when_the_car_changes_hands() -> None:
+    monitor = HelpMonitor(1.0)
+    said = []
+    for i, left_m in enumerate((0.0, 0.9, -0.2, 0.6, 0.2)):
+        monitor.on_plan(straight(10 * i, left_m=left_m), pose(5.0 * i))
+        said.append(monitor.help(moment()))
+    assert said == [None, None, HelpReason.LOW_CONFIDENCE, HelpReason.LOW_CONFIDENCE, None]
+    monitor.on_plan(straight(50, left_m=3.0), pose(25.0))
+    assert monitor.disagreement_m == pytest.approx(2.8)
+    monitor.reset()
+    monitor.on_plan(straight(60), pose(30.0))
+    assert (monitor.help(moment()), monitor.disagreement_m) == (None, 0.0)
+    monitor.on_plan(straight(60), pose(30.0))
+    assert HelpMonitor().help(moment()) is None, "a policy that is not calibrated never asks for this"
+
+
+def trace(
+    values: dict[float, float], needed_s: tuple[float, ...] = (), driven_s: float = 1800.0
+) -> ConfidenceTrace:
+    return ConfidenceTrace(tuple(values), tuple(values.values()), needed_s, driven_s)
+
+
+def test_false_requests_foreseen_needs_and_one_request_at_a_time() -> None:
+    traces = [
+        trace({10.0: 3.0, 11.0: 3.0, 30.0: 2.0}, needed_s=(10.0 + REQUEST_S,)),
+        trace({5.0: 3.0}, needed_s=(4.0, 5.0 + REQUEST_S + 0.1)),
+    ]
+    found = evaluate(traces, 1.0)
+    assert (found.false_per_hour, found.foreseen, found.needs, found.hours) == (2.0, 1, 3, 1.0)
+    assert evaluate(traces, 3.0).false_per_hour == 0.0
+    assert evaluate([], 1.0).false_per_hour == 0.0
+
+
+def test_the_threshold_is_the_lowest_that_keeps_the_rate() -> None:
+    traces = [trace({t * 20.0: value for t, value in enumerate((0.1, 0.5, 0.9, 1.3, 1.7))}, driven_s=3600.0)]
+    assert calibrate(traces, 0.0).threshold_m == 1.7
+    two = calibrate(traces, 2.0)
+    assert (two.threshold_m, two.false_per_hour) == (0.9, 2.0)
+    assert calibrate(traces, 99.0).threshold_m == 0.1
+    assert calibrate([], 1.0).threshold_m == math.inf
+
+
+def test_a_quantity_that_foresees_no_more_than_chance_is_not_informative() -> None:
+    blind = [
+        trace(
+            {10.0 * i: 1.0 + i % 2 for i in range(40)},
+            needed_s=tuple(10.0 * i + 1.0 for i in range(0, 40, 4)),
+        )
+    ]
+    assert not evaluate(blind, 1.5).informative
+    seer = [trace({10.0 * i: 1.0 + (i % 4 == 0) for i in range(40)}, needed_s)]
+        trace(
+            {10.0 * i: 1.0 + (i % 4 == 0) for i in range(40)},
+            needed_s=tuple(10.0 * i + 1.0 for i in range(0, 40, 4)),
+        )
+    ]
+    found = evaluate(seer, 1.5)
+    assert (found.requests, found.by_chance, found.informative) == (10, 0.25, True)
+    assert not evaluate(seer, math.inf).informative
+
+
+def test_traces_come_from_sealed_drives(tmp_path: Path) -> None:
+    path = record(tmp_path, events=[("infraction", 150, {"kind": "collision"})])
+    found = trace_of(EpisodeReader(path))
+    assert found.times_s == (0.5, 1.0, 1.5, 2.0, 2.5, 3.0), "shadow plans and the driver's ticks do not count"
+    assert max(found.disagreement_m) < 1e-4
+    assert found.needed_s == (ONSET * 0.05,), "an infraction while the driver drives is not the policy's need"
+    assert found.driven_s == pytest.approx(ONSET * 0.05)
+    wish = record(tmp_path, reason="wish", generation="3", events=[("infraction", 20, {"kind": "collision"})])
+    assert trace_of(EpisodeReader(wish)).needed_s == (1.0,)
+    root = tmp_path / "episodes"
+    assert traces_of(root, "2") == [found]
+    assert len(traces_of(root, "3", newest=1)) == 1
+    assert traces_of(root, "9") == []
