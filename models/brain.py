@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from ..errors import TakeoverError
 from .policy import Policy
 
-NICE_OF_WORDS = 10
+NICE, NICE_OF_WORDS = 5, 10  # a plan may be late by a few ms, a control may not
 
 
 def main() -> None:
@@ -26,8 +26,7 @@ def main() -> None:
     parser.add_argument("--words", action="store_true", help="answer with reasoning instead of a plan")
     arguments = parser.parse_args()
     pipe = Connection(arguments.pipe)
-    if arguments.words:
-        os.nice(NICE_OF_WORDS)
+    os.nice(NICE_OF_WORDS if arguments.words else NICE)
     with contextlib.suppress(EOFError, OSError):  # the cockpit went away: nothing is left to do
         try:
             policy = Policy.load(arguments.policy)

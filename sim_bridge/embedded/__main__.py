@@ -21,6 +21,7 @@ from .render import warm
 from .service import Service
 
 HOST = "127.0.0.1"
+SWITCH_S = 0.0002  # calls wait no longer than this for the thread that draws a window's picture
 
 
 def main() -> int:
@@ -59,6 +60,7 @@ def main() -> int:
     else:
         sys.stdout.write(line)
         sys.stdout.flush()
+    sys.setswitchinterval(SWITCH_S)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))
     service.run()

@@ -21,6 +21,7 @@ from .wire_stream import SIZE
 LOG = logging.getLogger("takeover.embedded")
 
 RECEIVE_BYTES = 1 << 16
+SEND_BYTES = 1 << 18  # at a time: calls are served between the pieces of a window's picture
 QUIET_S = 0.1  # after loading: the client then reopens its world stream, and aborts if data arrive meanwhile
 MAX_WARNINGS = 200  # per client
 MAX_QUEUED_BYTES = 128 << 20  # a subscriber that far behind loses frames
@@ -51,7 +52,7 @@ class Connection:
             self._enqueue(memoryview(data))
             return
         try:
-            sent = self._sock.send(data)
+            sent = self._sock.send(memoryview(data)[:SEND_BYTES])
         except BlockingIOError:
             sent = 0
         except OSError:
@@ -87,13 +88,14 @@ class Connection:
 
     def _flush(self) -> None:
         try:
-            while self._queue:
-                sent = self._sock.send(self._queue[0])
-                self._queued -= sent
-                if sent < len(self._queue[0]):
-                    self._queue[0] = self._queue[0][sent:]
-                    return
-                self._queue.popleft()
+            sent = self._sock.send(self._queue[0][:SEND_BYTES])
+            self._queued -= sent
+            if sent < len(self._queue[0]):
+                self._queue[0] = self._queue[0][sent:]
+                return
+            self._queue.popleft()
+            if self._queue:
+                return
         except BlockingIOError:
             return
         except OSError:
