@@ -139,19 +139,10 @@ def test_the_threshold_is_the_lowest_that_keeps_the_rate() -> None:
 
 
 def test_a_quantity_that_foresees_no_more_than_chance_is_not_informative() -> None:
-    blind = [
-        trace(
-            {10.0 * i: 1.0 + i % 2 for i in range(40)},
-            needed_s=tuple(10.0 * i + 1.0 for i in range(0, 40, 4)),
-        )
-    ]
+    needed_s = tuple(10.0 * i + 1.0 for i in range(0, 40, 4))
+    blind = [trace({10.0 * i: 1.0 + i % 2 for i in range(40)}, needed_s)]
     assert not evaluate(blind, 1.5).informative
     seer = [trace({10.0 * i: 1.0 + (i % 4 == 0) for i in range(40)}, needed_s)]
-        trace(
-            {10.0 * i: 1.0 + (i % 4 == 0) for i in range(40)},
-            needed_s=tuple(10.0 * i + 1.0 for i in range(0, 40, 4)),
-        )
-    ]
     found = evaluate(seer, 1.5)
     assert (found.requests, found.by_chance, found.informative) == (10, 0.25, True)
     assert not evaluate(seer, math.inf).informative
