@@ -117,6 +117,13 @@ def test_times_that_people_cannot_meet_are_refused(wrong: dict[str, float]) -> N
         HandoverConfig(**wrong)
 
 
+def test_the_times() -> None:
+    """Issue's and literature's figures: blend 0.5 to 1 s, probation 10 s, 7 s to answer a request."""
+    assert (BLEND_S, PROBATION_S, REQUEST_S, LATE_PLAN_S) == (0.5, 10.0, 7.0, 1.0)
+    assert Handover().refused_s == 0.0
+    assert step(Handover(S.DRIVER, config=COCKPIT), 1.0, handback=True).state is S.HANDBACK
+
+
 def test_the_limits_of_the_times_are_allowed() -> None:
     assert HandoverConfig(blend_s=1.0, request_s=4.0).request_s == 4.0
     assert HandoverConfig().withdraw_s == 1.0
