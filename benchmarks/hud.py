@@ -21,7 +21,7 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import numpy as np
 import pygame
 
-from takeover.collect.cockpit.hud import Hud
+from takeover.collect.cockpit.hud import Hud, copy_picture
 from takeover.collect.cockpit.hud_state import HudState, Notice
 from takeover.collect.cockpit.overlay import driver_path
 from takeover.vocabulary import Authority, Control, HandoverState
@@ -107,8 +107,7 @@ def main() -> None:
                 if name == "ours":
                     hud.draw(screen, picture, state)
                 else:
-                    picture.set_alpha(None)
-                    screen.blit(picture, (0, 0))
+                    copy_picture(screen, picture)
             if count >= 0:
                 found.append(1e3 * (time.perf_counter() - began))
     median = {name: statistics.median(found) for name, found in times.items()}

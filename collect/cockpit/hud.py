@@ -20,11 +20,10 @@ from .text import Colour, Text
 
 BLINKS_BELOW = 0.6  # of the phase
 EDGE_PX = 24  # between panels and the window's edge
-PLAN_ALPHA, SHADOW_ALPHA = 150, 70
+PLAN_ALPHA, SHADOW_ALPHA = 120, 60
 STALE_S = 1.0  # an older plan is drawn paler
 HANDBACK_STEPS = 20
 INSET = (320, 160)
-BAND = 4  # pieces of a ribbon in one shade
 
 
 class Hud:
@@ -63,10 +62,7 @@ class Hud:
         if picture is None:
             surface.fill((18, 22, 28))
         elif picture.get_size() == self.size:
-            picture.set_alpha(
-                None
-            )  # a camera's fourth channel is no opacity; copying is faster than blending
-            surface.blit(picture, (0, 0))
+            copy_picture(surface, picture)
         else:
             surface.blit(pygame.transform.smoothscale(picture, self.size), (0, 0))
         self._paths(surface, state)
@@ -77,7 +73,9 @@ class Hud:
         self._messages(surface, state)
 
     def _paths(self, surface: pygame.Surface, state: HudState) -> None:
-        camera = replace(state.camera, width_px=self.size[0], height_px=self.size[1])
+        camera = state.camera
+        if (camera.width_px, camera.height_px) != self.size:
+            camera = replace(camera, width_px=self.size[0], height_px=self.size[1])
         if state.plan_m is not None and len(state.plan_m):
             pixels = ribbon(state.plan_m, camera)
             if pixels is not None:
@@ -208,15 +206,30 @@ class Hud:
             surface.blit(made, made.get_rect(center=(middle, self.size[1] // 2)))
 
 
+def copy_picture(surface: pygame.Surface, picture: pygame.Surface) -> None:
+    """The picture onto the window: its memory in one go where the layouts agree, a third faster than a blit.
+
+    A camera's fourth channel is no opacity.
+    """
+    if (
+        picture.get_bitsize() == surface.get_bitsize() == 32
+        and picture.get_masks()[:3] == surface.get_masks()[:3]
+        and picture.get_pitch() == surface.get_pitch()
+    ):
+        # The stubs do not know that a view is a buffer.
+        window, pixels = (memoryview(one.get_view("0")) for one in (surface, picture))  # type: ignore[arg-type]
+        window[:] = pixels
+        window.release()  # a surface stays locked while its memory is looked at
+        pixels.release()
+    else:
+        picture.set_alpha(None)
+        surface.blit(picture, (0, 0))
+
+
 def _strip(surface: pygame.Surface, pixels: Array, colour: Colour, alpha: int) -> None:
-    """A filled strip on the road, paler with distance."""
-    for first in range(0, len(pixels) - 1, BAND):
-        band = pixels[first : first + BAND + 1].astype(int)
-        if first:
-            band[0, :, 1] -= 1  # bands must not share a row: it would be blended twice
-        outline = np.concatenate([band[:, 0], band[::-1, 1]]).tolist()
-        shade = (*colour, round(alpha * (1.0 - 0.75 * first / len(pixels))))
-        pygame.gfxdraw.filled_polygon(surface, outline, shade)
+    """A filled strip on the road."""
+    outline = np.concatenate([pixels[:, 0], pixels[::-1, 1]]).astype(int).tolist()
+    pygame.gfxdraw.filled_polygon(surface, outline, (*colour, alpha))
     _edges(surface, pixels, colour, 2)
 
 

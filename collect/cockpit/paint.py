@@ -89,7 +89,7 @@ def frame(size: Size, look: Look, lit: bool) -> tuple[tuple[pygame.Surface, tupl
         lit: False in the dark half of a blinking frame.
     """
     thick = FRAME_PX.get(look.pattern, WIDE_PX)
-    whole = pygame.Surface(size, pygame.SRCALPHA)
+    whole = pygame.Surface(size, 0, 32)
     colour = look.colour if lit else tuple(part // 4 for part in look.colour)
     width, height = size
     if look.pattern is Pattern.HAZARD:
@@ -116,7 +116,7 @@ def frame(size: Size, look: Look, lit: bool) -> tuple[tuple[pygame.Surface, tupl
 
 def _ticks(surface: pygame.Surface, colour: tuple[int, ...], period_px: int, on_px: int) -> None:
     """Dashes along all four sides on a dark ground, so that they show on any picture."""
-    surface.fill((10, 10, 12, 190))
+    surface.fill((10, 10, 12))
     width, height = surface.get_size()
     for x in range(0, width, period_px):
         surface.fill(colour, (x, 0, on_px, WIDE_PX))

@@ -208,7 +208,8 @@ class Recorded:
             left_s = 4.0 - (tick - event.tick) * TICK_S
             if 0.0 < left_s <= 4.0:
                 detail = event.data.get("reason") or event.data.get("kind") or ""
-                found.append(Notice(f"{event.kind} {detail}".strip().replace("_", " "), left_s))
+                words = f"{event.kind}: {detail}" if detail else event.kind
+                found.append(Notice(words.replace("_", " "), left_s))
         if self.problem:
             found.append(Notice(self.problem))
         return tuple(reversed(found))
