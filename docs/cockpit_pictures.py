@@ -240,7 +240,7 @@ def main(home: Path) -> None:
         del pictures[name]  # they are on the sheet of states
     for name, picture in {**pictures, **others}.items():
         rgb = Image.fromarray(pygame.surfarray.array3d(picture).swapaxes(0, 1))
-        rgb.quantize(256, dither=Image.Dither.NONE).save(PICTURES / f"cockpit-{name}.png", optimize=True)
+        rgb.save(PICTURES / f"cockpit-{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

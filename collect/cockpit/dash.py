@@ -137,6 +137,7 @@ class Dash:
             countdown_s=countdown_s if countdown_s < math.inf else None,
             probation_s=handover.config.probation_s - (now_s - handover.since_s) if probation else None,
             alert=alert.text if alert is not None else "",
+            alert_detail=alert.detail if alert is not None else "",
             alert_level=_LEVELS[alert.status] if alert is not None else Level.INFO,
             speed_mps=moment.ego.speed_mps,
             limit_mps=moment.speed_limit_mps,
