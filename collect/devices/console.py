@@ -19,7 +19,7 @@ from .sdl import Plugged, open_joystick, start
 from .state import DeviceState
 
 POLL_S = 0.01
-PROBE_FORCE, PROBE_S, PROBE_STEER = 0.2, 0.4, 0.02
+PROBE_FORCE, PROBE_S, PROBE_STEER, OPEN_S = 0.2, 0.4, 0.02, 0.5
 Say = Callable[[str], None]
 Ask = Callable[[str], object]
 
@@ -131,8 +131,10 @@ def line_of(state: DeviceState) -> str:
 
 def _force_sign(profile: Profile, device: Plugged, raw: list[float], ask: Ask) -> Literal[-1, 0, 1]:
     """Push the free wheel a little and look which way it goes; 0 without force feedback."""
-    force = force_feedback.open_for(usb_id(device.guid), 1)
-    if force is None or not force.follows:
+    force = force_feedback.force_of(usb_id(device.guid), 1)
+    time.sleep(OPEN_S)
+    if not force.follows:
+        force.close()
         return 0
     try:
         ask("Wheel straight, hands off: it is pushed a little. Press Enter here.")

@@ -6,7 +6,7 @@ its own takeover button: after a plug was pulled nobody knows where its axes are
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ import pygame
 
 from ...errors import UsageError
 from . import profiles
+from .force_feedback import ForceFeedback, Wish, follow, force_of
 from .joystick import Joystick
 from .keyboard import Keyboard
-from .profiles import Profile
+from .profiles import Profile, usb_id
 from .sdl import Opener, Plugged, open_joystick, start
 from .state import Action, DeviceState
 
 KEYBOARD = "keyboard"
+CENTRING = 0.35  # share of the strongest spring
 START_S = 2.0  # SDL announces what is plugged in within its first polls
 
 
@@ -38,13 +40,19 @@ class Devices:
         profile: Name of a wheel or gamepad profile, "keyboard", or None to match what is plugged in.
         folder: Own profiles, as `loop wheel calibrate` writes them; they count before the shipped ones.
         opener: Opens a device by its SDL index.
+        force: Gives the forces of a wheel by its USB id and force sign.
 
     Raises:
         UsageError: there is no such profile.
     """
 
     def __init__(
-        self, profile: str | None = None, *, folder: Path | None = None, opener: Opener = open_joystick
+        self,
+        profile: str | None = None,
+        *,
+        folder: Path | None = None,
+        opener: Opener = open_joystick,
+        force: Callable[[str, int], ForceFeedback] = force_of,
     ) -> None:
         start()
         self._profiles: tuple[Profile, ...] = profiles.load(folder)
@@ -57,6 +65,9 @@ class Devices:
                 )
         self._only_keyboard = profile == KEYBOARD
         self._opener = opener
+        self._force_of = force
+        self._force: ForceFeedback | None = None
+        self._held: tuple[float, float] | None = None  # time and steer of the last `hold`
         self._keyboard = Keyboard()
         self._devices: dict[int, _Device] = {}  # by SDL's instance id; indices change when a plug is pulled
         self._active: int | None = None  # None: the keyboard
@@ -108,6 +119,48 @@ class Devices:
         if self.driving is not None:
             self.driving.rumble(strength, duration_s)
 
+    @property
+    def follows(self) -> bool:
+        """The wheel that drives can be turned to the commanded angle: it is then the reference of a takeover."""
+        return self._force is not None and self._force.follows
+
+    def hold(self, commanded: float | None, state: DeviceState) -> None:
+        """What the wheel shall do until the next call; returns at once, and does nothing without force feedback.
+
+        Args:
+            commanded: Steer that the car executes while the policy drives: the wheel follows it, if it can. None while
+                the driver drives: the wheel is centred.
+            state: Of this poll.
+        """
+        if self._force is None:
+            return
+        if commanded is None or not self._force.follows:
+            self._held = None
+            self._force.ask(Wish(centring=CENTRING))
+            return
+        before = self._held if self._held is not None else (state.time_s, state.steer)
+        step_s = state.time_s - before[0]
+        speed_per_s = (state.steer - before[1]) / step_s if step_s > 0.0 else 0.0
+        self._held = (state.time_s, state.steer)
+        self._force.ask(Wish(force=follow(commanded, state.steer, speed_per_s)))
+
+    def close(self) -> None:
+        """Let the wheel go free."""
+        if self._force is not None:
+            self._force.close()
+        self._drive(None)
+
+    def _drive(self, source: int | None) -> None:
+        """Another source drives from now on."""
+        if self._force is not None:
+            self._force.close(wait_s=0.0)  # a poll never waits for a device
+            self._force = None
+        self._active = source
+        if source is not None and self._devices[source].joystick.profile.kind == "wheel":
+            device = self._devices[source]
+            self._force = self._force_of(usb_id(device.plugged.guid), device.joystick.profile.force_sign)
+            self._force.ask(Wish(centring=CENTRING))
+
     def _state(self, now_s: float) -> DeviceState:
         if self._lost:
             return DeviceState(connected=False, trusted=False, time_s=now_s, source="none")
@@ -146,7 +199,8 @@ class Devices:
     def _armed(self, source: int | None, action: Action | None) -> Action | None:
         """A takeover press arms its device when another drives, or none."""
         if action in (Action.TAKEOVER, Action.TOGGLE) and (self._lost or source != self._active):
-            self._active, self._lost = source, False
+            self._drive(source)
+            self._lost = False
         return action
 
     def _add(self, index: int, now_s: float) -> None:
@@ -167,7 +221,7 @@ class Devices:
         self._devices[plugged.instance_id] = _Device(plugged, Joystick(profile, plugged.axes))
         assert self._first_s is not None
         if self._active is None and not self._lost and now_s - self._first_s <= START_S:
-            self._active = plugged.instance_id
+            self._drive(plugged.instance_id)
             self._notices.append(f"{profile.title}: press each pedal once")
         else:
             self._notices.append(f"{profile.title}: press its takeover button to drive with it")
@@ -177,7 +231,8 @@ class Devices:
         if device is None:
             return
         if instance_id == self._active:
-            self._active, self._lost = None, True
+            self._drive(None)
+            self._lost = True
             self._notices.append(
                 f"{device.joystick.profile.title} is gone: press T, or take over with another device"
             )

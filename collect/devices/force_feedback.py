@@ -52,81 +52,96 @@ def follow(commanded: float, wheel: float, wheel_per_s: float) -> float:
     return min(max(force, -MAX_FORCE), MAX_FORCE)
 
 
+Constant = Callable[[int, int], Any]  # id and level of an effect to the effect
+
+
 class ForceFeedback:
-    """Forces of one wheel.
+    """Forces of one wheel. Whatever it cannot do, it leaves undone.
 
     Args:
-        device: Written to by the own thread only.
-        constant: Makes the constant effect of a level in [-0x7fff, 0x7fff]; None where the device has none.
+        opener: Finds the device and makes its constant effect, None where it has none; called in the own thread, which
+            alone touches the device. None for no device.
         sign: 1 or -1, as `loop wheel calibrate` has measured: which way a positive level pushes. 0 while unknown: the
             wheel is centred but never pushed.
     """
 
-    def __init__(self, device: FfDevice, constant: Callable[[int, int], Any] | None, sign: int) -> None:
-        self._device = device
-        self._constant = constant
+    def __init__(self, opener: Callable[[], tuple[FfDevice, Constant | None] | None], sign: int) -> None:
+        self._opener = opener
         self._sign = sign
+        self._constant: Constant | None = None
         self._effect_id = -1
         self._done = Wish(centring=-1.0)
         self._wish = Wish()
         self._changed = threading.Event()
         self._stop = threading.Event()
-        self._broken = False
+        self._works = False
         self._thread = threading.Thread(target=self._work, name="force feedback", daemon=True)
         self._thread.start()
 
     @property
-    def follows(self) -> bool:
-        """The wheel can be driven to an angle."""
-        return self._constant is not None and self._sign != 0 and not self._broken
+    def works(self) -> bool:
+        """There is a device, and it has not refused."""
+        return self._works
 
     @property
-    def broken(self) -> bool:
-        """The device refused; it is left alone from then on."""
-        return self._broken
+    def follows(self) -> bool:
+        """The wheel can be driven to an angle."""
+        return self._works and self._constant is not None and self._sign != 0
 
     def ask(self, wish: Wish) -> None:
         """Replace the wish; returns at once."""
         self._wish = wish
         self._changed.set()
 
-    def close(self) -> None:
-        """Let the wheel go free."""
-        self.ask(Wish())
+    def close(self, wait_s: float = 1.0) -> None:
+        """Let the wheel go free, and wait at most so long until it is."""
+        self._wish = Wish()
         self._stop.set()
         self._changed.set()
-        self._thread.join(1.0)
-        with contextlib.suppress(OSError):
-            self._device.close()
+        self._thread.join(wait_s)
 
     def _work(self) -> None:
+        opened = self._opener()
+        if opened is None:
+            return
+        device, self._constant = opened
         try:
-            self._device.write(EV_FF, FF_GAIN, 0xFFFF)
+            device.write(EV_FF, FF_GAIN, 0xFFFF)
+            self._works = True
             while not self._stop.is_set():
                 self._changed.wait()
                 self._changed.clear()
-                self._apply(self._wish)
+                self._apply(device, self._wish)
                 self._stop.wait(PERIOD_S)
-            self._apply(Wish())
+            self._apply(device, Wish())
             if self._effect_id >= 0:
-                self._device.erase_effect(self._effect_id)
+                device.erase_effect(self._effect_id)
         except OSError:
-            self._broken = True
+            pass  # the plug was pulled, or the driver has no force feedback after all: the wheel still steers
+        finally:
+            self._works = False
+            with contextlib.suppress(OSError):
+                device.close()
 
-    def _apply(self, wish: Wish) -> None:
+    def _apply(self, device: FfDevice, wish: Wish) -> None:
         if wish.centring != self._done.centring:
-            self._device.write(EV_FF, FF_AUTOCENTER, round(min(max(wish.centring, 0.0), 1.0) * 0xFFFF))
+            device.write(EV_FF, FF_AUTOCENTER, round(min(max(wish.centring, 0.0), 1.0) * 0xFFFF))
         if wish.force != self._done.force and self._constant is not None:
             level = round(min(max(wish.force * (self._sign or 1), -1.0), 1.0) * 0x7FFF)
             first = self._effect_id < 0
-            self._effect_id = self._device.upload_effect(self._constant(self._effect_id, level))
+            self._effect_id = device.upload_effect(self._constant(self._effect_id, level))
             if first:
-                self._device.write(EV_FF, self._effect_id, 1)
+                device.write(EV_FF, self._effect_id, 1)
         self._done = wish
 
 
-def open_for(usb: str, sign: int) -> ForceFeedback | None:
-    """Forces of the wheel with a vendor:product id; None without evdev, force feedback or permission."""
+def force_of(usb: str, sign: int) -> ForceFeedback:
+    """Forces of the wheel with a vendor:product id; see `ForceFeedback`."""
+    return ForceFeedback(lambda: _find(usb), sign)
+
+
+def _find(usb: str) -> tuple[FfDevice, Constant | None] | None:
+    """The device through evdev; None without evdev, force feedback or permission."""
     try:
         import evdev
         from evdev import ff
@@ -144,6 +159,6 @@ def open_for(usb: str, sign: int) -> ForceFeedback | None:
             continue
         can = device.capabilities().get(EV_FF, [])
         if f"{device.info.vendor:04x}:{device.info.product:04x}" == usb and FF_AUTOCENTER in can:
-            return ForceFeedback(device, constant if FF_CONSTANT in can else None, sign)
+            return device, constant if FF_CONSTANT in can else None
         device.close()
     return None

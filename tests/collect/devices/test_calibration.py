@@ -20,7 +20,7 @@ from takeover.collect.devices.force_feedback import (
     ForceFeedback,
     Wish,
     follow,
-    open_for,
+    force_of,
 )
 from takeover.collect.devices.profiles import parse
 from takeover.collect.devices.sdl import Plugged
@@ -168,8 +168,8 @@ def wait_for(condition: Any) -> None:
 
 def test_the_wheel_is_centred_pushed_and_let_go() -> None:
     wheel = Wheel()
-    force = ForceFeedback(wheel, lambda effect_id, level: (effect_id, level), -1)
-    assert force.follows
+    force = ForceFeedback(lambda: (wheel, lambda effect_id, level: (effect_id, level)), -1)
+    wait_for(lambda: force.follows)
     force.ask(Wish(centring=0.5, force=0.5))
     wait_for(lambda: len(wheel.told) >= 4)
     assert wheel.told[1:4] == [("write", (FF_AUTOCENTER, 32768)), ("upload", (-1, -16384)), ("write", (7, 1))]
@@ -184,21 +184,27 @@ def test_the_wheel_is_centred_pushed_and_let_go() -> None:
 
 def test_a_wheel_without_constant_force_or_a_measured_sign_is_centred_only() -> None:
     for constant, sign in ((None, 1), (lambda effect_id, level: level, 0)):
-        force = ForceFeedback(Wheel(), constant, sign)
+        wheel = Wheel()
+        force = ForceFeedback(lambda wheel=wheel, constant=constant: (wheel, constant), sign)  # type: ignore[misc]
+        wait_for(lambda force=force: force.works)
         assert not force.follows
+        force.ask(Wish(centring=1.0))
+        wait_for(lambda wheel=wheel: ("write", (FF_AUTOCENTER, 0xFFFF)) in wheel.told)
         force.close()
+        assert wheel.told[-1] == ("close", None)
 
 
 def test_a_wheel_that_refuses_is_left_alone() -> None:
-    force = ForceFeedback(Wheel(broken=True), lambda effect_id, level: level, 1)
-    wait_for(lambda: force.broken)
-    assert not force.follows
+    wheel = Wheel(broken=True)
+    force = ForceFeedback(lambda: (wheel, lambda effect_id, level: level), 1)
+    wait_for(lambda: wheel.told == [("close", None)])
     force.ask(Wish(1.0, 1.0))
+    assert (force.works, force.follows) == (False, False)
     force.close()
 
 
 def test_asking_never_waits() -> None:
-    force = ForceFeedback(Wheel(), None, 0)
+    force = ForceFeedback(lambda: (Wheel(), None), 0)
     start_s = time.perf_counter()
     for i in range(1000):
         force.ask(Wish(centring=i / 1000))
@@ -215,13 +221,31 @@ def test_following_pushes_towards_the_angle_and_a_hand_always_wins() -> None:
 
 
 def test_there_is_no_force_feedback_for_a_device_that_is_not_there() -> None:
-    assert open_for("dead:beef", 1) is None
+    force = force_of("dead:beef", 1)
+    force.close()
+    assert not force.works
 
 
-def test_the_effect_is_one_that_evdev_takes() -> None:
-    ff = pytest.importorskip("evdev.ff")
-    kind = ff.EffectType(ff_constant_effect=ff.Constant(-100, ff.Envelope(0, 0, 0, 0)))
-    assert (
-        ff.Effect(0x52, -1, 0x4000, ff.Trigger(0, 0), ff.Replay(0xFFFF, 0), kind).u.ff_constant_effect.level
-        == -100
-    )
+def test_evdev_finds_the_wheel_by_its_id_and_takes_the_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    evdev = pytest.importorskip("evdev")
+    from evdev import ff
+
+    class Node(Wheel):
+        info = evdev.DeviceInfo(3, 0x046D, 0xC24F, 0x111)
+
+        def capabilities(self) -> dict[int, list[int]]:
+            return {EV_FF: [0x52, FF_AUTOCENTER]}
+
+        def upload_effect(self, effect: Any) -> int:
+            assert isinstance(effect, ff.Effect)
+            self._tell("upload", effect.u.ff_constant_effect.level)
+            return 7
+
+    node = Node()
+    monkeypatch.setattr(evdev, "list_devices", lambda: ["/dev/input/event1"])
+    monkeypatch.setattr(evdev, "InputDevice", lambda path: node)
+    force = force_of("046d:c24f", 1)
+    wait_for(lambda: force.follows)
+    force.ask(Wish(force=-0.5))
+    wait_for(lambda: ("upload", -16384) in node.told)
+    force.close()

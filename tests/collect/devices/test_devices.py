@@ -13,7 +13,8 @@ os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
 import pygame
 
 from takeover.collect.devices import sdl
-from takeover.collect.devices.devices import Devices
+from takeover.collect.devices.devices import CENTRING, Devices
+from takeover.collect.devices.force_feedback import MAX_FORCE, Wish
 from takeover.collect.devices.sdl import Plugged
 from takeover.collect.devices.state import Action, DeviceState, Kind
 from takeover.errors import UsageError
@@ -30,15 +31,34 @@ def window() -> Iterator[None]:
     pygame.display.quit()
 
 
+class Force:
+    """What a wheel was asked to do."""
+
+    def __init__(self, usb: str, sign: int) -> None:
+        self.usb, self.sign, self.follows, self.closed = usb, sign, False, False
+        self.wishes: list[Wish] = []
+
+    def ask(self, wish: Wish) -> None:
+        self.wishes.append(wish)
+
+    def close(self, wait_s: float = 1.0) -> None:
+        self.closed = True
+
+
 class Rig:
     """Devices with plugs that a test can put in and pull out."""
 
     def __init__(self, profile: str | None = None, folder: Path | None = None) -> None:
         self.at_index: dict[int, Plugged] = {}
         self.shaken: list[tuple[float, float]] = []
-        self.devices = Devices(profile, folder=folder, opener=self.at_index.get)
+        self.forces: list[Force] = []
+        self.devices = Devices(profile, folder=folder, opener=self.at_index.get, force=self.force)
         self.now_s = 100.0
         pygame.event.clear()
+
+    def force(self, usb: str, sign: int) -> Any:
+        self.forces.append(Force(usb, sign))
+        return self.forces[-1]
 
     def plug(self, index: int, instance_id: int, name: str, guid: str, axes: int = 6) -> None:
         shake = lambda strength, duration_s: self.shaken.append((strength, duration_s))  # noqa: E731
@@ -237,6 +257,46 @@ def test_sdl_is_told_to_go_on_in_the_background_before_it_starts() -> None:
     assert pygame.joystick.get_init()
     sdl.start()
     assert sdl.open_joystick(40) is None
+
+
+def test_the_wheel_is_centred_and_follows_the_policy_where_it_can() -> None:
+    rig = Rig()
+    rig.devices.hold(0.5, rig.poll()[0])
+    rig.g29()
+    force = rig.forces[0]
+    assert (force.usb, force.sign, force.wishes, rig.devices.follows) == (
+        "046d:c24f",
+        0,
+        [Wish(CENTRING)],
+        False,
+    )
+    rig.devices.hold(0.5, rig.poll()[0])
+    assert force.wishes[-1] == Wish(CENTRING)
+    force.follows = True
+    assert rig.devices.follows
+    rig.devices.hold(0.5, rig.poll()[0])
+    assert force.wishes[-1] == Wish(force=MAX_FORCE)
+    rig.axis(7, 0, -0.5)
+    rig.devices.hold(0.5, rig.poll()[0])
+    assert force.wishes[-1].force < 0.0, "there, and still fast: it is braked"
+    rig.devices.hold(0.5, rig.poll()[0])
+    rig.devices.hold(0.5, rig.poll(after_s=0.0)[0])
+    assert force.wishes[-1] == Wish(force=0.0)
+    rig.devices.hold(None, rig.poll()[0])
+    assert force.wishes[-1] == Wish(CENTRING)
+    rig.unplug(7)
+    rig.poll()
+    assert force.closed
+    assert not rig.devices.follows
+    rig.plug(1, 9, "Microsoft X-Box 360 pad", XBOX)
+    rig.poll()
+    rig.button(9, 5)
+    rig.poll()
+    assert len(rig.forces) == 1, "a pad has no such forces"
+    rig.devices.close()
+    again = Rig().g29()
+    again.devices.close()
+    assert again.forces[0].closed
 
 
 def test_a_poll_costs_well_below_a_millisecond() -> None:
