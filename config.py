@@ -47,8 +47,16 @@ class PolicyConfig(Section):
 class BootstrapConfig(Section):
     """Generation 0: a fair start from expert drives (proof.md 5)."""
 
-    nominal_episodes: int = Field(80, ge=1, description="nominal expert drives")
+    nominal_episodes: int = Field(
+        200, ge=1, description="nominal expert drives; few of them, and plans are too rough to follow"
+    )
     longtail_episodes: int = Field(60, ge=0, description="the small fixed dose of long-tail expert drives")
+    decoy_episodes: int = Field(
+        40,
+        ge=0,
+        le=400,
+        description="decoy twins: what looks like a hazard and is none, or every hazard brakes",
+    )
     see_steps: int = Field(
         250,
         ge=0,
@@ -56,7 +64,7 @@ class BootstrapConfig(Section):
     )
     max_steps: int = Field(320, ge=1, description="SFT steps")
     refit_epochs: int = Field(
-        40, ge=0, description="epochs of the head on the finished backbone's features; cheap"
+        20, ge=0, description="epochs of the head on the finished backbone's features; cheap"
     )
     batch: int = Field(32, ge=1, description="samples per SFT step")
     learning_rate: float = Field(2e-3, gt=0, lt=1, description="peak learning rate of the bootstrap")

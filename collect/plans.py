@@ -6,12 +6,13 @@ import uuid
 from pathlib import Path
 
 from ..config import BootstrapConfig, CollectConfig
-from ..sim_bridge.scenarios.cases import require_role, suite
+from ..sim_bridge.scenarios.cases import TRAINED_TYPES, require_role, suite
 from ..vocabulary import Case, Role
 from .jobs import EpisodeJob
 
 _NAMESPACE = uuid.UUID("6f1d3c1e-6a53-4f0e-9a57-3b1f3a5f7c11")
 SEEDS_PER_ROUND = 1000  # train seeds of a round; the bootstrap has the first thousand
+DECOY_SEED = 500  # the bootstrap's decoys: seeds that its other drives do not reach
 
 
 def episode_id(run_id: str, round_number: int, index: int) -> str:
@@ -20,10 +21,14 @@ def episode_id(run_id: str, round_number: int, index: int) -> str:
 
 
 def bootstrap_jobs(run_id: str, config: BootstrapConfig, seed: int, episodes: Path) -> list[EpisodeJob]:
-    """Expert drives for generation 0: everyday driving and a small fixed dose of the long tail (proof.md 5)."""
+    """Expert drives for generation 0: everyday driving, decoys, and a small fixed dose of the long tail (proof.md 5)."""
     cases = [
         *suite("train_nominal", config.nominal_episodes, start=0),
         *suite("train", config.longtail_episodes, start=0),
+        *(
+            Case(TRAINED_TYPES[k % len(TRAINED_TYPES)], DECOY_SEED + k, decoy=True)
+            for k in range(config.decoy_episodes)
+        ),
     ]
     return [
         EpisodeJob(

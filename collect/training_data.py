@@ -37,7 +37,10 @@ def replay_samples(store: Store, episode_ids: Sequence[str], told: Told | None =
 
 
 def uneventful_replay(store: Store) -> list[DrivingSample]:
-    """Every frame of the drives of earlier rounds that succeeded with nobody taking over."""
+    """Every frame of the drives of earlier rounds that succeeded with nobody taking over and without a phantom brake.
+
+    A policy that learnt from its own needless braking would brake more and more.
+    """
     return [
         s
         for row in queries.uneventful(store)

@@ -158,11 +158,19 @@ class RefitConfig(Section):
 
     enabled: bool = Field(True, description="run this stage")
     epochs: int = Field(16, ge=1, le=1000, description="cheap: no backbone pass")
-    per_device_train_batch_size: int = Field(64, ge=1, le=4096, description="scenes of a step")
-    learning_rate: float = Field(
-        6e-4, gt=0, lt=1, description="the features have moved, the head starts near"
+    takeover_share: float = Field(
+        0.3,
+        ge=0,
+        lt=1,
+        description="weight of the takeovers' samples among all: unweighted they are lost in the replay",
     )
-    max_samples: int = Field(1200, ge=1, description="replay scenes beside the takeovers; a prefill each")
+    per_device_train_batch_size: int = Field(64, ge=1, le=4096, description="scenes of a step")
+    learning_rate: float = Field(1e-3, gt=0, lt=1, description="the features have moved")
+    max_samples: int = Field(
+        3000,
+        ge=1,
+        description="replay scenes beside the takeovers, a prefill each; with few the head overfits",
+    )
     max_grad_norm: float = Field(1.0, gt=0, le=1000, description="as in the other stages")
 
 

@@ -7,7 +7,7 @@ repeatable.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -106,6 +106,23 @@ def draws(weights: Sequence[float], n: int, rng: np.random.Generator) -> NDArray
     index = np.minimum(np.searchsorted(edges, points, side="right"), share.size - 1)
     rng.shuffle(index)
     return index
+
+
+def with_share(
+    samples: Sequence[DrivingSample], among: Sequence[DrivingSample], share: float
+) -> list[DrivingSample]:
+    """Samples whose weights are scaled so that they hold a share of all weight.
+
+    Args:
+        samples: To be scaled, each in proportion to its weight.
+        among: The others, left as they are; without any, `samples` are too.
+        share: In [0, 1).
+    """
+    own, other = sum(s.weight for s in samples), sum(s.weight for s in among)
+    if not own or not other:
+        return list(samples)
+    factor = share / (1.0 - share) * other / own
+    return [replace(s, weight=s.weight * factor) for s in samples]
 
 
 def sft_rows(

@@ -15,7 +15,7 @@ from ..models.policy import Policy
 from ..vocabulary import DrivingSample, PreferencePair
 from .anchor_stage import refit_head, run_anchor
 from .config import STAGES, RefineConfig
-from .datasets import check_roles
+from .datasets import check_roles, with_share
 from .dpo import run_dpo
 from .features import FeatureCache, fingerprint
 from .grpo import run_grpo
@@ -123,9 +123,9 @@ def _run(
     if stage == "refit":
         if all(report.skipped_reason for report in before):
             return StageReport(stage, skipped_reason="the backbone has not changed")
-        # Every takeover, and so much replay as keeps everyday driving: drawn from all, takeovers would be lost in it.
         chosen = np.random.default_rng([seed, 6]).permutation(len(replay))[: config.refit.max_samples]
-        scenes = [*samples, *(replay[i] for i in chosen)]
+        kept = [replay[i] for i in chosen]
+        scenes = [*with_share(samples, kept, config.refit.takeover_share), *kept]
         return refit_head(policy, scenes, config.refit, seed, tell, cache=cache)
     if not pairs:
         return StageReport(stage, skipped_reason="no pairs")

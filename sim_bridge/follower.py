@@ -11,7 +11,7 @@ from ..vocabulary import MAX_PLAN_AGE_S, PLAN_POINTS, PLAN_STEP_S, TICK_S, Contr
 
 LOOK_AHEAD_S = 0.6
 LOOK_AHEAD_MIN_M = 3.0
-PREVIEW_S = 0.25  # actuators lag: the speed is taken from the plan this much later
+PREVIEW_S = 0.25  # actuators lag: the acceleration is taken from the plan this much later
 STAND_MPS = 0.25  # a plan slower than this means to stand
 STAND_PLAN_M = 0.5  # a plan shorter than this does not set a standing car in motion
 CATCH_UP_PER_S = 0.6  # share of the distance behind the plan that is made good in a second
@@ -22,7 +22,10 @@ INTEGRAL_MPS2 = 0.8
 STOP_MPS2 = 3.0  # safe stop on a plan that is too old
 HOLD_BRAKE = 0.35
 # m2 per (m/s2)2: what a change of acceleration from one half second to the next may cost in fit.
-CHANGE_PRICE = 0.05
+CHANGE_PRICE = 0.5
+FIRM_CHANGE_PRICE = 0.05  # of a plan that brakes firmly as a whole: it is meant
+FIRM_MPS2 = 2.0  # lost on average over FIRM_POINTS
+FIRM_POINTS = 4
 
 
 class PlanFollower:
@@ -57,7 +60,9 @@ class PlanFollower:
         wanted_mps = max(float(np.interp(ahead_s, times_s, speeds_mps)), 0.0)
         feed_mps2 = float(np.interp(ahead_s, times_s[:-1] + PLAN_STEP_S / 2, accels_mps2))
         behind_m = _at(age_s, times_s, along_m) - done_m
-        aim_mps = wanted_mps + min(max(CATCH_UP_PER_S * behind_m, -CATCH_UP_MPS), CATCH_UP_MPS)
+        # The speed planned for now: measured against the preview's, a braking would count twice and be half as hard again.
+        planned_mps = float(np.interp(age_s, times_s, speeds_mps))
+        aim_mps = planned_mps + min(max(CATCH_UP_PER_S * behind_m, -CATCH_UP_MPS), CATCH_UP_MPS)
         if wanted_mps < STAND_MPS:
             aim_mps = min(aim_mps, max(ego.speed_mps - STOP_MPS2 * PREVIEW_S, 0.0))
         error = max(aim_mps, 0.0) - ego.speed_mps
@@ -112,7 +117,7 @@ def _path(plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.arange(PLAN_POINTS + 1) * PLAN_STEP_S, path_m, along_m
 
 
-def _smoothing() -> np.ndarray:
+def _smoothing(price: float) -> np.ndarray:
     """(8, 8): residual positions along the path -> accelerations, least squares with a price on their changes.
 
     A network's waypoints err by decimetres; their second differences over half a second would err by metres per second
@@ -124,16 +129,19 @@ def _smoothing() -> np.ndarray:
     )
     reach = reach * step * step
     change = np.diff(np.eye(count), axis=0)
-    return np.linalg.solve(reach.T @ reach + CHANGE_PRICE * change.T @ change, reach.T)
+    return np.linalg.solve(reach.T @ reach + price * change.T @ change, reach.T)
 
 
-_SMOOTHING = _smoothing()
+_SMOOTHING, _FIRM_SMOOTHING = _smoothing(CHANGE_PRICE), _smoothing(FIRM_CHANGE_PRICE)
 
 
 def _smooth_accels(along_m: np.ndarray, speed_mps: float) -> np.ndarray:
     """(8,) accelerations along a plan, one for each half second, from the speed at its pose."""
     times_s = np.arange(1, PLAN_POINTS + 1) * PLAN_STEP_S
-    return np.asarray(_SMOOTHING @ (along_m[1:] - speed_mps * times_s))
+    then_mps = (along_m[FIRM_POINTS] - along_m[FIRM_POINTS - 1]) / PLAN_STEP_S
+    firm = speed_mps - then_mps > FIRM_MPS2 * (FIRM_POINTS - 0.5) * PLAN_STEP_S
+    smoothing = _FIRM_SMOOTHING if firm else _SMOOTHING
+    return np.asarray(smoothing @ (along_m[1:] - speed_mps * times_s))
 
 
 def _into(plan_pose: EgoState, ego: EgoState) -> tuple[float, float, float]:

@@ -116,7 +116,8 @@ def uneventful(store: Store) -> Rows:
     """
     rows = store.query(
         "SELECT * FROM episodes WHERE driver_kind IN ('scripted', 'human') AND role = 'train' AND takeovers = 0 "
-        "AND success AND NOT truncated AND ended <> 'sim_fault' AND (driver_kind = 'scripted' OR episode_id IN "
+        "AND success AND phantom_brakes = 0 AND NOT truncated AND ended <> 'sim_fault' "
+        "AND (driver_kind = 'scripted' OR episode_id IN "
         "(SELECT episode_id FROM segments WHERE train_mask AND phase = 'autonomous')) "
         "ORDER BY driver_kind DESC, episode_id"
     )
