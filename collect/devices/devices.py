@@ -1,7 +1,8 @@
 """All input devices behind one `poll`, on the main thread: one source drives, every source may press.
 
 A wheel or pad that is there at the start drives at once. One that comes later, or comes back, drives after a press of
-its own takeover button: after a plug was pulled nobody knows where its axes are. The keyboard's brake always works.
+its own takeover button: after a plug was pulled nobody knows where its axes are. The keyboard's hand-brake works
+beside every device, and its brake takes the car when no device is left.
 """
 
 from __future__ import annotations
