@@ -260,3 +260,4 @@ def label(
 
 
 PRACTICE = ("PRACTICE · nothing is kept", DARK, (*PURPLE, 235))
+NO_PICTURE = ("Getting ready", "the first picture is on its way")

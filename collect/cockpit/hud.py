@@ -13,7 +13,7 @@ import pygame.gfxdraw
 from ...vocabulary import Authority, HandoverState
 from . import gauges
 from .hud_state import HudState, Level
-from .looks import LOOKS, MINT, SKY, Look
+from .looks import LOOKS, MINT, SKY
 from .overlay import Array, ribbon
 from .paint import Panels, frame
 from .text import Colour, Text
@@ -24,6 +24,7 @@ PLAN_ALPHA, SHADOW_ALPHA = 120, 60
 STALE_S = 1.0  # an older plan is drawn paler
 HANDBACK_STEPS = 20
 INSET = (320, 160)
+WORDS_OF_BANNERS = frozenset(look.word.casefold() for look in LOOKS.values())
 
 
 class Hud:
@@ -71,6 +72,9 @@ class Hud:
             self._cluster(surface, state)
         self._authority(surface, state)
         self._messages(surface, state)
+        if picture is None and not state.paused and not state.help_visible:
+            made = self.panels.get("no picture", True, lambda: gauges.title(self.text, *gauges.NO_PICTURE))
+            surface.blit(made, made.get_rect(center=(self.size[0] // 2, self.size[1] // 2)))
 
     def _paths(self, surface: pygame.Surface, state: HudState) -> None:
         camera = state.camera
@@ -157,7 +161,7 @@ class Hud:
         for side, place in frame(self.size, look, lit):
             surface.blit(side, place)
         detail, share = look.line, None
-        if state.alert_detail and _same(state, look):
+        if state.alert.casefold() == look.word.casefold() and state.alert_detail:
             detail = state.alert_detail
         if state.handover is HandoverState.HANDBACK:
             share = round(state.blend * HANDBACK_STEPS) / HANDBACK_STEPS
@@ -177,7 +181,7 @@ class Hud:
             made = panels.get("countdown", seconds, lambda: gauges.countdown(text, seconds))
             surface.blit(made, made.get_rect(midtop=(middle, below)))
             below += made.get_height() + 10
-        shown = state.alert and not _same(state, LOOKS[state.handover])
+        shown = state.alert and not _told(state)
         if shown and (state.alert_level is not Level.CRITICAL or state.blink < BLINKS_BELOW):
             told = (state.alert, state.alert_detail, state.alert_level)
             made = panels.get("alert", told, lambda: gauges.alert(text, *told))
@@ -238,6 +242,6 @@ def _edges(surface: pygame.Surface, pixels: Array, colour: Colour, width_px: int
         pygame.draw.lines(surface, colour, False, pixels[:, side].tolist(), width_px)
 
 
-def _same(state: HudState, look: Look) -> bool:
-    """The alert says what the banner says already."""
-    return state.alert.casefold() == look.word.casefold()
+def _told(state: HudState) -> bool:
+    """The alert says no more than the banner does."""
+    return state.alert.casefold() in WORDS_OF_BANNERS

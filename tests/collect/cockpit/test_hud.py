@@ -184,3 +184,17 @@ def test_help_shows_the_keys_it_is_given() -> None:
     before = drawn(hud, HudState())
     after = drawn(hud, HudState(help_visible=True))
     assert (before[320:400, 300:980] != after[320:400, 300:980]).any(axis=-1).mean() > 0.5
+
+
+def test_an_alert_that_repeats_the_banner_is_told_once(hud: Hud) -> None:
+    state = HudState(handover=HandoverState.PROBATION, probation_s=7.0, hud_visible=False)
+    silent = drawn(hud, state)
+    assert np.array_equal(silent, drawn(hud, replace(state, alert="Policy drives", alert_detail="be ready")))
+    assert not np.array_equal(silent, drawn(hud, replace(state, alert="Not yet", alert_detail="no plan")))
+
+
+def test_without_a_picture_the_window_says_so(hud: Hud) -> None:
+    picture = pygame.Surface(SIZE, 0, 32)
+    picture.fill((18, 22, 28))  # the ground that is painted without one
+    with_one, without = drawn(hud, HudState(), picture), drawn(hud, HudState())
+    assert (with_one[320:400, 500:780] != without[320:400, 500:780]).any(axis=-1).mean() > 0.3
