@@ -161,7 +161,9 @@ def block(condition: str, server: Server, policy: Path, home: Path, trials: int)
     controls, ticks = server.calls()
     tick_times = np.array(ticks)
     received, used, lost = [], [], 0
-    for pressed_s in presses:
+    first_s, last_s = controls[0][0], controls[-1][0]
+    driven = [at for at in presses if first_s < at < last_s - HELD_S]
+    for pressed_s in driven:
         found = next((at for at, brake in controls if at >= pressed_s and brake >= 0.999), None)
         if (
             found is None or found - pressed_s > HELD_S
@@ -174,7 +176,7 @@ def block(condition: str, server: Server, policy: Path, home: Path, trials: int)
         if len(after):
             used.append(1e3 * (float(after[0]) - pressed_s))
     print(
-        f"  {condition:16} end {end.end}, {end.problem or 'recorded'}, {lost} of {len(presses)} lost",
+        f"  {condition:16} end {end.end}, {end.problem or 'recorded'}, {lost} of {len(driven)} late by more than {HELD_S} s",
         flush=True,
     )
     return {"received": received, "used": used, "sleep": late_ms}

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import pygame
 
@@ -22,8 +22,8 @@ from ...scoring.driving_score import driving_score
 from ...sim_bridge.moment import Moment
 from ...vocabulary import Authority, Case, Infraction, Outcome, Plan
 from ..alerts import Sound
-from ..arbiter import COCKPIT, ArbiterConfig
 from ..devices.state import Action, DeviceState
+from ..help_requests import HelpMonitor
 from ..recorder import Recording
 from ..session import POLICY_FRAMES, policy_input, with_ledger
 from .dash import Dash, EpisodeInfo
@@ -33,71 +33,12 @@ from .messages import Question, SetOut, Step
 from .painter import Draws, Painter
 from .pilot import Pilot, Turn
 from .tape import Tape
+from .terms import DriveSettings, End, EpisodeEnd, Hands
+
+__all__ = ["DriveSettings", "End", "EpisodeEnd", "Hands", "drive_episode"]
 
 SWITCH_S = 0.0005  # threads hand the interpreter over quickly while a drive runs
 BRAIN_RESTARTS = 3
-
-
-class End(StrEnum):
-    """Why the loop of an episode ended."""
-
-    DONE = "done"  # the simulator says so: outcome
-    QUIT = "quit"  # the driver left, or the window was closed
-    RESPAWN = "respawn"  # the driver wants the episode again from its start
-    STOPPED = "stopped"  # Ctrl-C or SIGTERM
-    WORLD_LOST = "world_lost"
-
-
-class Hands(Protocol):
-    """Input devices (`devices.devices.Devices`)."""
-
-    def poll(self, events: Iterable[Any], now_s: float) -> tuple[DeviceState, tuple[Action, ...]]:
-        """Hands and feet now, and the presses among the events."""
-        ...
-
-    def notices(self) -> tuple[str, ...]:
-        """What happened to devices since the last call."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class DriveSettings:
-    """Rates and times of the loop.
-
-    Attributes:
-        loop_hz: Turns per second when nothing happens; an event begins one at once.
-        fps: Pictures per second at most.
-        arbiter: How controls are joined.
-        first_plan_s: How long to wait at tick 0 for the first plan.
-        set_up_s: How long a world may take to build a case.
-        end_s: How long the end of an episode may take.
-    """
-
-    loop_hz: float = 100.0
-    fps: float = 30.0
-    arbiter: ArbiterConfig = COCKPIT
-    first_plan_s: float = 20.0
-    set_up_s: float = 120.0
-    end_s: float = 4.0
-
-
-@dataclass(frozen=True, slots=True)
-class EpisodeEnd:
-    """How an episode ended.
-
-    Attributes:
-        path: Sealed or salvaged episode; None when nothing was recorded.
-        onsets: Ticks at which takeovers began.
-        problem: What went wrong with world or recording; "" for nothing.
-        driven_s: Simulated time.
-    """
-
-    end: End
-    outcome: Outcome
-    path: Path | None = None
-    onsets: tuple[int, ...] = ()
-    problem: str = ""
-    driven_s: float = 0.0
 
 
 def drive_episode(
@@ -178,6 +119,7 @@ class EpisodeLoop:
         self._device = DeviceState()
         self._factor = 1.0
         self._restarts = 0
+        self._restart: threading.Thread | None = None
         self._sounding = ""
         self._next_s = time.monotonic()
         self._shown_s = 0.0
@@ -227,7 +169,8 @@ class EpisodeLoop:
         return None
 
     def _begin(self, set_out: SetOut) -> None:
-        self._pilot = Pilot(set_out.moment, arbiter=self._settings.arbiter)
+        monitor = HelpMonitor(self._settings.unsure_m)
+        self._pilot = Pilot(set_out.moment, arbiter=self._settings.arbiter, monitor=monitor)
         self._past = [*set_out.history, set_out.moment]
         self._dash = Dash(self._info, self._case.scenario, set_out.cameras)
         self._links.world.look(self._dash.camera)
@@ -385,12 +328,14 @@ class EpisodeLoop:
         if world.fault:
             self._problem = world.fault
             self._finish(End.WORLD_LOST)
-        if brain.fault and self._restarts < BRAIN_RESTARTS:
+        restarting = self._restart is not None and self._restart.is_alive()
+        if brain.fault and not restarting and self._restarts < BRAIN_RESTARTS:
             self._restarts += 1
             if self._pilot is not None:
                 self._tape.event("policy_lost", self._pilot.moment.tick, {"why": brain.fault})
                 self._dash.say("the policy died: it is started again", self._now_s())
-            brain.restart()
+            self._restart = threading.Thread(target=brain.restart, name="restart", daemon=True)
+            self._restart.start()
 
     def _show(self) -> None:
         pilot = self._pilot

@@ -17,6 +17,7 @@ from ...vocabulary import TICK_S, Authority, Control, EgoState, HandoverState, P
 from ..arbiter import COCKPIT, SAFE_STOP, Arbiter, ArbiterConfig, Decision
 from ..devices.state import Action, DeviceState, Kind
 from ..handover import Handover, HelpReason
+from ..help_requests import HelpMonitor
 from ..takeover_intent import (
     GAMEPAD,
     KEYBOARD,
@@ -45,7 +46,7 @@ class Turn:
         driver: What hands and feet ask for; None while they do nothing and the policy drives.
         intent: What the driver means.
         plan: The plan in force.
-        reaction_s: From request to takeover; None for a takeover that nobody asked for.
+        handover: The state machine after it: reaction to a request, refusals, causes.
     """
 
     order: Order
@@ -54,7 +55,7 @@ class Turn:
     driver: Control | None
     intent: Intent
     plan: Plan | None
-    reaction_s: float | None = None
+    handover: Handover
 
 
 class Pilot:
@@ -64,6 +65,7 @@ class Pilot:
         moment: Tick 0.
         intents: Thresholds by kind of device.
         arbiter: How controls are joined.
+        monitor: Says when the policy wants help.
     """
 
     def __init__(
@@ -72,7 +74,9 @@ class Pilot:
         *,
         intents: Mapping[Kind, IntentConfig] = INTENTS,
         arbiter: ArbiterConfig = COCKPIT,
+        monitor: HelpMonitor | None = None,
     ) -> None:
+        self._monitor = monitor or HelpMonitor()
         self._intents = intents
         self._kind: Kind | None = None
         self._detector = IntentDetector()
@@ -84,7 +88,7 @@ class Pilot:
         self._executed = Control()
         self._moment_s = 0.0
         self._channel = Channel.NONE
-        self.help: HelpReason | None = None  # set by who judges the policy
+        self.help: HelpReason | None = None
         self.plan: Plan | None = None
         self.policy: Control | None = None
         self.moment = moment
@@ -109,6 +113,8 @@ class Pilot:
         if (self.plan is not None and plan.tick <= self.plan.tick) or plan.tick not in self._poses:
             return False
         self.plan = plan
+        if not plan.shadow:
+            self._monitor.on_plan(plan, self._poses[plan.tick])
         if self.moment.tick - plan.tick < 1:
             self._follow()
         return True
@@ -129,10 +135,12 @@ class Pilot:
         while len(self._poses) > REMEMBERED:
             self._poses.popitem(last=False)
         self._follow()
+        self.help = self._monitor.help(step.moment)
         turn = self._turns.get(step.number)
         if turn is None or step.number == STALE_ORDER:
             idle = Intent()
-            return Turn(Order(step.number, step.executed), _STOPPED, self.policy, None, idle, self.plan)
+            order = Order(step.number, step.executed)
+            return Turn(order, _STOPPED, self.policy, None, idle, self.plan, self.handover)
         return turn
 
     def _follow(self) -> None:
@@ -186,6 +194,8 @@ class Pilot:
             device_lost=not device.connected,
         )
         after = decision.authority
+        if after is not before:
+            self._monitor.reset()
         if after is Authority.DRIVER and before is not Authority.DRIVER:
             self._channel = intent.channel
         if before is Authority.DRIVER and after is not Authority.DRIVER:
@@ -202,7 +212,7 @@ class Pilot:
             if after is Authority.DRIVER
             else intent,
             self.plan,
-            self._arbiter.handover.reaction_s,
+            self._arbiter.handover,
         )
         self._turns[self._number] = turn
         self._number += 1

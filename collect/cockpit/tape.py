@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ...errors import TakeoverError
 from ...store.episodes import InputSample, salvage
-from ...vocabulary import Authority, EgoState, Outcome, Plan
+from ...vocabulary import Authority, EgoState, HandoverState, Outcome, Plan
 from ..arbiter import Decision
 from ..devices.state import Action, DeviceState
 from ..driver_words import GAS, GAS_END, PRACTICE, TAKEOVER
@@ -21,7 +21,7 @@ from ..takeover_intent import Channel
 from .messages import SetOut, Step
 from .pilot import Turn
 
-HANDBACK = "handback"
+HANDBACK, REFUSED, REQUEST = "handback", "handback_refused", "request"
 _CHANNELS = {Channel.STEERING: "steer"}  # the others are named as in the events
 
 
@@ -49,7 +49,8 @@ class Tape:
         self._practice = practice
         self._thread: threading.Thread | None = None
         self._authority = Authority.POLICY
-        self._gas = False
+        self._gas = self._asked = False
+        self._refused_s = 0.0
         self._before = set_out.moment
         self._samples: list[InputSample] = []
         self._last: tuple[object, ...] = ()
@@ -145,12 +146,20 @@ class Tape:
             self.onsets.append(tick)
             channel = turn.intent.channel
             data: dict[str, object] = {"reason": "", "channel": _CHANNELS.get(channel, channel.value)}
-            if turn.reaction_s is not None:
-                data |= {"requested": True, "reaction_s": turn.reaction_s}
+            if turn.handover.reaction_s is not None:
+                data |= {"requested": True, "reaction_s": turn.handover.reaction_s}
             self.event(TAKEOVER, tick, data)
         elif was is Authority.DRIVER and now is not Authority.DRIVER:
             self.handbacks.append(tick)
             self.event(HANDBACK, tick, {"to": now.value})
+        asked = decision.state is HandoverState.REQUESTED
+        if asked and not self._asked and turn.handover.help is not None:
+            self.event(REQUEST, tick, {"why": turn.handover.help.value})
+        self._asked = asked
+        handover = turn.handover
+        if handover.refusal is not None and handover.refused_s != self._refused_s:
+            self._refused_s = handover.refused_s
+            self.event(REFUSED, tick, {"why": handover.refusal.value})
         if decision.override != self._gas:
             self._gas = decision.override
             self.event(GAS if self._gas else GAS_END, tick, {})

@@ -84,10 +84,12 @@ def test_a_drive_becomes_a_sealed_episode_with_its_takeover(links: Links, tmp_pa
     assert reader.manifest["meta"]["driver_kind"] == "human"
     driven = ticks["executed_by"] == "driver"
     assert end.onsets == (int(ticks["tick"][driven][0]),)
-    assert ticks["executed_brake"][driven].max() == pytest.approx(0.6)
+    assert ticks["driver_brake"][driven].max() == pytest.approx(0.6)
+    assert ticks["executed_brake"][driven][5:10] == pytest.approx(0.6)
     shadows = [row.plan.tick for row in reader.plans if row.plan.shadow]
     assert shadows
-    assert all(driven[reader.row(tick)] for tick in shadows)
+    rows_of_plans = [(reader.row(row.plan.tick), row.plan.shadow) for row in reader.plans]
+    assert all(shadow for at, shadow in rows_of_plans if driven[at - 2 : at + 3].all())
     kinds = [event.kind for event in reader.events]
     assert kinds.count("takeover") == kinds.count("handback") == 1
     assert kinds.count("label") == 2
