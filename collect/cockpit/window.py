@@ -136,6 +136,10 @@ class CockpitWindow:
             self._demo.at("drive")
         if links.world.fault:
             links.world.restart()
+        # The old page would look frozen while the children start and the case is built.
+        title = f"Drive {order.label}" if order.label[:1].isdigit() else "Practice"
+        WaitPage(title, "The world is being built …").draw(self._surface, self._hud.text)
+        pygame.display.flip()
         ended = drive_episode(
             links,
             order.recording.case,
