@@ -136,6 +136,16 @@ class EpisodeLoop:
             return self._result(None)
         self._tape = Tape(self._episodes, self._recording, set_out, practice=self._info.practice)
         self._tape.open()
+        try:
+            self._run(set_out)
+        except BaseException:  # a bug, not a fault: what was driven is kept all the same
+            self._links.world.run(False)
+            self._tape.lose("aborted")
+            self._tape.wait(self._settings.end_s)
+            raise
+        return self._result(self._close_tape())
+
+    def _run(self, set_out: SetOut) -> None:
         self._begin(set_out)
         asked_s = time.monotonic()
         while self._end is None and (self._tape.busy or self._lacks_plan(asked_s)):
@@ -146,7 +156,6 @@ class EpisodeLoop:
         while self._end is None:
             self._drive()
         self._links.world.run(False)
-        return self._result(self._close_tape())
 
     def close(self) -> None:
         """Let the painter go."""

@@ -48,7 +48,7 @@ class Painter:
         self._state: tuple[HudState, pygame.Surface | None] | None = None
         self._running = True
         self._drawn_s: list[float] = []
-        self.fault = ""
+        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._work, name="painter", daemon=True)
         self._thread.start()
 
@@ -65,8 +65,14 @@ class Painter:
             self._condition.notify()
 
     def take(self) -> pygame.Surface | None:
-        """The newest finished picture, or None when there is none since the last call. It holds until the next call."""
+        """The newest finished picture, or None when there is none since the last call. It holds until the next call.
+
+        Raises:
+            Exception: What the drawing raised.
+        """
         with self._condition:
+            if self._error is not None:
+                raise self._error
             if self._finished is None:
                 return None
             if self._shown is not None:
@@ -93,7 +99,11 @@ class Painter:
                 (state, inset), self._state = self._state, None
                 surface = self._free.pop()
             due_s = max(due_s, time.monotonic() - self._period_s) + self._period_s
-            self._hud.draw(surface, _surface(self._picture()), state, inset)
+            try:
+                self._hud.draw(surface, _surface(self._picture()), state, inset)
+            except Exception as error:  # raised on the thread that shows pictures
+                self._error = error
+                return
             with self._condition:
                 if self._finished is not None:
                     self._free.append(self._finished)

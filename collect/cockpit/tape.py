@@ -78,6 +78,11 @@ class Tape:
         """Opening or ending is under way."""
         return self._thread is not None and self._thread.is_alive()
 
+    def wait(self, timeout_s: float) -> None:
+        """Wait until it is not `busy`."""
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
     def _run(self, work: Callable[[], None]) -> None:
         self._thread = threading.Thread(target=work, name="tape", daemon=True)
         self._thread.start()
