@@ -159,7 +159,9 @@ def report(home: Path) -> dict[str, Any]:
         "SELECT t.* FROM takeovers t JOIN episodes e USING (episode_id) WHERE e.driver_kind = 'human'"
     )
     pairs = [row for row in queries.pairs(store, round_number=1) if row["admitted"]]
-    step = next((s["payload"] for s in queries.steps(store) if (s["round"], s["name"]) == (1, "refine")), {})
+    step: dict[str, Any] = next(
+        (s["payload"] for s in queries.steps(store) if (s["round"], s["name"]) == (1, "refine")), {}
+    )
     return {
         "episodes": len(episodes),
         "rows_equal_ticks": all(

@@ -80,7 +80,7 @@ def plot(rows: Sequence[GenerationRow], path: Path) -> Path:
             axis.errorbar(
                 number,
                 value,
-                [[value - low], [high - value]],
+                [[max(value - low, 0.0)], [max(high - value, 0.0)]],  # an interval from 0 may begin at 1e-17
                 fmt="o",
                 capsize=4,
                 color=GATE_COLOURS[row.gate],
