@@ -223,13 +223,20 @@ def test_the_hand_back_blends_in_from_the_wheel_as_it_is_now() -> None:
     arbiter = in_hands_of(Control(steer=0.2, throttle=0.2, brake=0.4))
     start = decide(arbiter, 2.0, driver=Control(0.2, 0.2, 0.4), handback=True)
     assert start.control == Control(0.2, 0.2, 0.4)
-    half = decide(arbiter, 2.25, driver=Control(0.0, 0.0, 0.4))
-    assert (half.control.steer, half.control.throttle, half.control.brake) == pytest.approx((0.05, 0.2, 0.2))
+    half = decide(arbiter, 2.25, driver=Control(-0.2, 0.2, 0.4))
+    assert (half.control.steer, half.control.throttle, half.control.brake) == pytest.approx((-0.05, 0.3, 0.2))
     done = decide(arbiter, 2.5, driver=Control(0.9, 0.0, 0.4))
     assert (done.control, done.state) == (POLICY, S.PROBATION)
 
 
+def test_hands_off_do_not_disagree() -> None:
+    given = decide(in_hands_of(Control(), COCKPIT), 1.1, driver=None, handback=True)
+    assert given.state is S.HANDBACK
+
+
 def test_the_cockpits_settings() -> None:
+    plain = Decision(Control(), Authority.POLICY, S.AUTONOMOUS)
+    assert (plain.override, plain.ghost_steer) == (False, 0.0)
     assert ArbiterConfig() == UNATTENDED
     assert (UNATTENDED.policy, UNATTENDED.steer_in_s, UNATTENDED.stop_on_path) == (Rates(), 0.0, False)
     assert Rates() == Rates(math.inf, math.inf, math.inf)
