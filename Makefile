@@ -1,5 +1,5 @@
 # make loop   set everything up, then five rounds on the embedded simulator
-# make proof  kill -9 of a small run at ten random moments; what comes of it is in docs/kills.md
+# make proof  kill -9 of a small run at ten random moments (docs/kills.md), and a round driven by keys on a virtual screen
 # make test   set everything up, then lint, types, layers and the tests against the installed wheel
 PYTHON ?= python3
 VENV   ?= .venv
@@ -36,6 +36,7 @@ test: lint
 
 proof: setup
 	cd / && OMP_NUM_THREADS=1 $(abspath $(BIN))/python -P $(CURDIR)/benchmarks/kills.py
+	cd / && OMP_NUM_THREADS=1 $(abspath $(BIN))/python -P $(CURDIR)/benchmarks/human_round.py
 
 clean:
 	rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache
