@@ -58,11 +58,11 @@ class BootstrapConfig(Section):
         description="decoy twins: what looks like a hazard and is none, or every hazard brakes",
     )
     see_steps: int = Field(
-        250,
+        600,
         ge=0,
         description="steps of the tower's first lesson, in place of a pretrained tower; 0 leaves it out",
     )
-    max_steps: int = Field(320, ge=1, description="SFT steps")
+    max_steps: int = Field(240, ge=1, description="SFT steps")
     refit_epochs: int = Field(
         20, ge=0, description="epochs of the head on the finished backbone's features; cheap"
     )

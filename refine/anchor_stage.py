@@ -192,7 +192,7 @@ def run_anchor(
         seed: Of noise and order.
         progress: Called after each step.
         out_dir: Not used; every stage has it.
-        replay: Uneventful samples that the head must keep.
+        replay: Samples that the head must go on planning as it does: uneventful ones, and what the refit taught.
         cache: Features that are known already.
 
     Raises:

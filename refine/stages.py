@@ -14,7 +14,7 @@ import numpy as np
 from ..models.policy import Policy
 from ..vocabulary import DrivingSample, PreferencePair
 from .anchor_stage import refit_head, run_anchor
-from .config import STAGES, RefineConfig
+from .config import STAGES, RefineConfig, RefitConfig
 from .datasets import check_roles, with_share
 from .dpo import run_dpo
 from .features import FeatureCache, fingerprint
@@ -123,9 +123,7 @@ def _run(
     if stage == "refit":
         if all(report.skipped_reason for report in before):
             return StageReport(stage, skipped_reason="the backbone has not changed")
-        chosen = np.random.default_rng([seed, 6]).permutation(len(replay))[: config.refit.max_samples]
-        kept = [replay[i] for i in chosen]
-        scenes = [*with_share(samples, kept, config.refit.takeover_share), *kept]
+        scenes = _scenes(samples, replay, config.refit, seed)
         return refit_head(policy, scenes, config.refit, seed, tell, cache=cache)
     if not pairs:
         return StageReport(stage, skipped_reason="no pairs")
@@ -135,7 +133,17 @@ def _run(
         return run_dpo(policy, pairs, config.dpo, seed, tell, scratch, replay=replay, lora=config.lora)
     if stage == "grpo":
         return run_grpo(policy, pairs, config.grpo, seed, tell, scratch, replay=replay, lora=config.lora)
-    return run_anchor(policy, pairs, config.anchor, seed, tell, scratch, replay=replay, cache=cache)
+    scenes = _scenes(samples, replay, config.refit, seed)
+    return run_anchor(policy, pairs, config.anchor, seed, tell, scratch, replay=scenes, cache=cache)
+
+
+def _scenes(
+    samples: Sequence[DrivingSample], replay: Sequence[DrivingSample], config: RefitConfig, seed: int
+) -> list[DrivingSample]:
+    """What the head is fitted to and what the anchor stage holds it to: every takeover, and some of the replay."""
+    chosen = np.random.default_rng([seed, 6]).permutation(len(replay))[: config.max_samples]
+    kept = [replay[i] for i in chosen]
+    return [*with_share(samples, kept, config.takeover_share), *kept]
 
 
 def _named(stage: str, progress: StageProgress | None) -> Progress:

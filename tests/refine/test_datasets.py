@@ -20,6 +20,7 @@ from takeover.refine.datasets import (
     perturbed,
     sft_rows,
     silence,
+    with_share,
 )
 from takeover.vocabulary import PairSource, Role
 
@@ -135,3 +136,13 @@ def test_preference_batch_is_chosen_then_rejected(policy: Policy) -> None:
         ids = batch["input_ids"][i][batch["completion_mask"][i].bool()].tolist()
         full = [*tokens.encode(text, add_special_tokens=False), tokens.eos_token_id]
         assert ids == [*[t for t, keep in zip(full[:8], row.mask, strict=True) if keep], full[8]]
+
+
+def test_a_share_of_all_weight() -> None:
+    takeovers, replay = make_samples(3), make_samples(9, 7, negative=False)
+    scaled = with_share(takeovers, replay, 0.4)
+    weight = sum(s.weight for s in scaled)
+    assert weight / (weight + sum(s.weight for s in replay)) == pytest.approx(0.4)
+    assert scaled[1].weight / scaled[0].weight == pytest.approx(takeovers[1].weight / takeovers[0].weight)
+    assert with_share(takeovers, [], 0.4) == takeovers
+    assert with_share([], replay, 0.4) == []

@@ -127,3 +127,19 @@ def test_an_old_plan_is_a_smooth_stop() -> None:
     control = PlanFollower().control(plan, pose, ego, MAX_PLAN_AGE_S + TICK_S)
     assert control.throttle == 0.0
     assert 0.2 < control.brake * EGO.max_brake_mps2 / 3.0 <= 1.0
+
+
+@pytest.mark.parametrize("decel_mps2", [1.5, 3.0])
+def test_a_braking_is_as_hard_as_planned(decel_mps2: float) -> None:
+    states = drive(stop(10.0, decel_mps2), 10.0, 10.0 / decel_mps2 - 1.0)  # without the halt
+    braking = -np.diff(states[:, 3])[15:] / TICK_S
+    assert np.percentile(braking, 95) < 1.3 * decel_mps2
+    assert np.median(braking) == pytest.approx(decel_mps2, rel=0.15)
+
+
+def test_a_hesitant_plan_is_hardly_felt() -> None:
+    def hesitating(t: float) -> tuple[float, float, float]:
+        return 8.0 * t - (0.3 if 0.25 < t % 2.0 < 1.25 else 0.0), 0.0, 0.0  # 30 cm short now and then
+
+    states = drive(hesitating, 8.0, 8.0)
+    assert np.diff(states[:, 3]).min() / TICK_S > -2.0
