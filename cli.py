@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from . import __version__
+from .cli_groups import Home, Json, driver_app, episodes_app, print_json, wheel_app
 from .errors import TakeoverError, UsageError
 
 app = typer.Typer(
@@ -22,21 +22,10 @@ app = typer.Typer(
     add_completion=False,
     help="Turn a driver's takeovers into a better driving policy: collect, refine, evaluate, promote.",
 )
-episodes_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at recorded episodes.")
 app.add_typer(episodes_app, name="episodes")
-wheel_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Steering wheels and gamepads. Example: loop wheel list"
-)
 app.add_typer(wheel_app, name="wheel")
-driver_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="People who drive. Example: loop driver list"
-)
 app.add_typer(driver_app, name="driver")
 
-Home = Annotated[
-    Path,
-    typer.Option("--home", envvar="LOOP_HOME", help="Folder of the store, the registry and the reports."),
-]
 Config = Annotated[
     Path | None, typer.Option("--config", help="YAML file; default: loop.yaml of this folder, if any.")
 ]
@@ -45,7 +34,6 @@ Workers = Annotated[int | None, typer.Option("--workers", help="Rollout workers,
 Carla = Annotated[
     str | None, typer.Option("--carla", help="host:port of CARLA 0.9.16 server(s); default: embedded.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Model = Annotated[str, typer.Option("--model", help="Generation number, alias, or models:/driver@alias.")]
 
 
@@ -70,12 +58,6 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("loop: interrupted; run the same command again to continue\n")
         sys.exit(130)
-
-
-def _print(value: Any) -> None:
-    from .store.sealing import plain
-
-    typer.echo(json.dumps(plain(value), indent=2, default=str))  # str: dates and other types of a user's SQL
 
 
 def _version(wanted: bool) -> None:
@@ -126,7 +108,7 @@ def run(
         loop = Loop(home, settings, progress)
         summary = loop.run()
     if as_json:
-        _print(summary.as_dict())
+        print_json(summary.as_dict())
     else:
         final_table(summary)
 
@@ -176,40 +158,9 @@ def drive(
     if found is None:
         typer.echo("nothing was recorded", err=True)
     elif as_json:
-        _print(found.as_dict())
+        print_json(found.as_dict())
     else:
         typer.echo(found.text())
-
-
-@driver_app.command("list")
-def driver_list(home: Home = Path(), as_json: Json = False) -> None:
-    """List the drivers of this home: name, pseudonym, consent, time at the wheel.
-
-    Example:
-      loop driver list --json
-    """
-    from .collect.cockpit.drivers import DriverBook
-    from .progress import rows_table
-
-    rows = [asdict(driver) for driver in DriverBook(home).all()]
-    _print(rows) if as_json else rows_table(rows)
-
-
-@driver_app.command("forget")
-def driver_forget(
-    name: Annotated[str, typer.Argument(help="The driver's name, or the pseudonym.")],
-    home: Home = Path(),
-    as_json: Json = False,
-) -> None:
-    """Remove a driver's drives from disk, index and future training; name the generations that learnt from them.
-
-    Example:
-      loop driver forget anna
-    """
-    from .collect.cockpit.forgetting import forget_driver
-
-    found = forget_driver(home, name)
-    _print(asdict(found)) if as_json else typer.echo(found.text())
 
 
 @app.command()
@@ -258,7 +209,9 @@ def collect(
     flags = {"collect.episodes": episodes, "seed": seed, "sim.workers": workers, "sim.carla": carla}
     with RichProgress() as progress:
         result = Loop(home, load_config(RunConfig, config, flags), progress).collect_only()
-    _print(result) if as_json else typer.echo("  ".join(f"{key} {value}" for key, value in result.items()))
+    print_json(result) if as_json else typer.echo(
+        "  ".join(f"{key} {value}" for key, value in result.items())
+    )
 
 
 @app.command()
@@ -284,7 +237,7 @@ def refine(
         result = Loop(home, load_config(RunConfig, config, {"seed": seed}), progress).refine_only(
             stages.split(",")
         )
-    _print(result) if as_json else typer.echo(
+    print_json(result) if as_json else typer.echo(
         f"challenger: generation {result['generation']} (version {result['version']})"
     )
 
@@ -327,7 +280,7 @@ def evaluate(
         report = loop.evaluate_only(
             suite, model=model, seeds=_seed_range(seeds), cases=cases, baseline=baseline
         )
-    _print(report) if as_json else suite_table(report)
+    print_json(report) if as_json else suite_table(report)
 
 
 def _seed_range(text: str) -> tuple[int, int] | None:
@@ -353,7 +306,7 @@ def status(home: Home = Path(), as_json: Json = False) -> None:
     from .store.history import status as history_status
 
     found = history_status(home)
-    _print(found) if as_json else status_table(found)
+    print_json(found) if as_json else status_table(found)
 
 
 @app.command()
@@ -406,62 +359,7 @@ def sql(
     from .store.database import Store
 
     rows = Store(home).query(query)
-    _print(rows) if as_json else rows_table(rows)
-
-
-@episodes_app.command("list")
-def episodes_list(
-    home: Home = Path(),
-    scenario: Annotated[str, typer.Option("--scenario", help="Only this scenario type.")] = "",
-    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="Newest first.")] = 20,
-    as_json: Json = False,
-) -> None:
-    """List recorded episodes.
-
-    Example:
-      loop episodes list --scenario DynamicObjectCrossing --json
-    """
-    from .progress import rows_table
-    from .store import queries
-    from .store.database import Store
-
-    rows = queries.episodes(Store(home), scenario=scenario or None, limit=limit, newest_first=True)
-    _print(rows) if as_json else rows_table(rows)
-
-
-@episodes_app.command("show")
-def episodes_show(episode_id: str, home: Home = Path(), as_json: Json = False) -> None:
-    """Show one episode: outcome, takeovers, segments, pairs. A prefix of the id is enough.
-
-    Example:
-      loop episodes show 3f2a
-    """
-    from .progress import episode_view
-    from .store import queries
-    from .store.database import Store
-
-    found = queries.episode(Store(home), episode_id)
-    _print(found) if as_json else episode_view(found)
-
-
-@episodes_app.command("export")
-def episodes_export(
-    episode_id: str,
-    video: Annotated[Path, typer.Option("--video", help="The mp4 to write; needs the extra [viz].")],
-    view: Annotated[str, typer.Option("--view", help="chase, hood, or a camera of the policy.")] = "chase",
-    home: Home = Path(),
-) -> None:
-    """Write an episode as an mp4. A prefix of the id is enough.
-
-    Example:
-      loop episodes export 3f2a --video drive.mp4
-    """
-    from .collect.cockpit.recorded import Recorded, find_episode
-    from .collect.cockpit.replay import Theatre
-    from .collect.cockpit.video import export_video
-
-    pictures = export_video(Theatre(Recorded(find_episode(home, episode_id))), video, view=view)
-    typer.echo(f"{video}: {pictures} pictures, {pictures / 20:.1f} s")
+    print_json(rows) if as_json else rows_table(rows)
 
 
 @app.command()
@@ -497,99 +395,6 @@ def view(
     typer.echo(f"{target}: {size / 1e6:.1f} MB; show it with `rerun {target}`")
 
 
-@wheel_app.command("list")
-def wheel_list(home: Home = Path(), as_json: Json = False) -> None:
-    """List plugged wheels and gamepads with the profile of each, and the profiles that there are.
-
-    Example:
-      loop wheel list --json
-    """
-    from .collect.devices import console
-
-    rows = console.listed(home)
-    if as_json:
-        return _print(rows)
-    for row in rows:
-        typer.echo(
-            f"{row['device']}  {row['usb']}  profile: {row['profile'] or 'none: `loop wheel calibrate`'}"
-        )
-    if not rows:
-        typer.echo("no wheel or gamepad is plugged in")
-    return typer.echo(f"profiles for --wheel:\n{console.shipped(home)}")
-
-
-@wheel_app.command("calibrate")
-def wheel_calibrate(
-    home: Home = Path(),
-    name: Annotated[str, typer.Option("--name", help="Of the profile; default: made of the device's.")] = "",
-) -> None:
-    """Make a profile of the plugged wheel or gamepad: follow the questions.
-
-    Example:
-      loop wheel calibrate --name my_wheel
-    """
-    from .collect.devices import console
-
-    path = console.calibrate(home, name, typer.echo, lambda text: typer.prompt(text, "", show_default=False))
-    typer.echo(f"wrote {path}; try it: loop wheel test --wheel {path.stem}")
-
-
-@wheel_app.command("test")
-def wheel_test(
-    home: Home = Path(),
-    wheel: Annotated[
-        str | None, typer.Option("--wheel", help="Profile; default: by what is plugged.")
-    ] = None,
-    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="How long.")] = 30.0,
-) -> None:
-    """Show steering, pedals and presses as the cockpit reads them.
-
-    Example:
-      loop wheel test --wheel g29 --seconds 10
-    """
-    from .collect.devices import console
-
-    console.watch(home, wheel, seconds, typer.echo)
-
-
-@episodes_app.command("note")
-def episodes_note(
-    episode_id: Annotated[str, typer.Argument(help="A prefix of the id is enough.")],
-    text: Annotated[str, typer.Argument(help="What you want to say of it; quote it.")] = "",
-    takeover: Annotated[
-        int | None, typer.Option("--takeover", help="Onset tick of one takeover; default: the whole episode.")
-    ] = None,
-    verdict: Annotated[str, typer.Option("--verdict", help="good | mistake | discard")] = "",
-    reason: Annotated[str, typer.Option("--reason", help="collision_risk, rule, too_slow, ...")] = "",
-    home: Home = Path(),
-) -> None:
-    """Say something of a recorded episode: a note, or a verdict or reason, which change what it teaches.
-
-    Examples:
-      loop episodes note 3f2a "the van hid the walker"
-      loop episodes note 3f2a --takeover 212 --verdict mistake
-    """
-    from .collect.labels import annotate
-    from .config import load_config
-    from .loop import RunConfig
-    from .store.database import Store
-
-    if not (text or verdict or reason):
-        raise UsageError("nothing is said", fix='write for example loop episodes note 3f2a "too late"')
-    rules = load_config(RunConfig)
-    whole = annotate(
-        Store(home),
-        episode_id,
-        onset_tick=takeover,
-        verdict=verdict,
-        reason=reason,
-        note=text,
-        segmenter=rules.segmenter,
-        pairs=rules.pairs,
-    )
-    typer.echo(f"kept with episode {whole}")
-
-
 @app.command()
 def doctor(
     home: Home = Path(),
@@ -613,6 +418,6 @@ def doctor(
         Store(home).rebuild()
     checks = run_checks(home, carla)
     if as_json:
-        _print({"ok": all(c.ok for c in checks), "checks": [asdict(c) for c in checks]})
+        print_json({"ok": all(c.ok for c in checks), "checks": [asdict(c) for c in checks]})
         raise typer.Exit(0 if all(c.ok for c in checks) else 1)
     raise typer.Exit(summary(checks, typer.echo))
