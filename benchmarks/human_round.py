@@ -33,7 +33,8 @@ from takeover.store.episodes import EpisodeReader, complete
 CONFIG = """
 sim: {{workers: 1}}
 drive: {{practice_s: 0}}
-bootstrap: {{nominal_episodes: 12, longtail_episodes: 6, see_steps: 60, max_steps: 60, refit_epochs: 8, batch: 8}}
+bootstrap: {{nominal_episodes: 12, longtail_episodes: 6, decoy_episodes: 0,
+  see_steps: 60, max_steps: 60, refit_epochs: 8, batch: 8}}
 collect: {{episodes: {episodes}, nominal_share: 0.0}}
 gate: {{longtail_cases: 8, nominal_cases: 4}}
 refine:

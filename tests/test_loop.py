@@ -13,7 +13,8 @@ import pytest
 
 CONFIG = """
 sim: {workers: 2}
-bootstrap: {nominal_episodes: 4, longtail_episodes: 2, see_steps: 8, max_steps: 4, refit_epochs: 4, batch: 4}
+bootstrap: {nominal_episodes: 4, longtail_episodes: 2, decoy_episodes: 0,
+  see_steps: 8, max_steps: 4, refit_epochs: 4, batch: 4}
 collect: {episodes: 4, nominal_share: 0.0}
 gate: {longtail_cases: 8, nominal_cases: 4}
 refine:

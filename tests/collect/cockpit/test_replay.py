@@ -142,7 +142,7 @@ def test_the_state_of_a_tick_is_what_was_recorded(recorded: Recorded) -> None:
     assert driving.plan_m is not None  # the shadow plan
     assert driving.driver_m is not None
     assert driving.driver_m[0, 0] == pytest.approx(4.0, abs=0.01)  # where the car really was half a second on
-    assert "takeover: collision risk" == driving.notices[0].text
+    assert driving.notices[0].text == "takeover: collision risk"
     assert "route complete" in recorded.state(recorded.last, camera).alert
 
 
