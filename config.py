@@ -58,7 +58,7 @@ class BootstrapConfig(Section):
         description="decoy twins: what looks like a hazard and is none, or every hazard brakes",
     )
     see_steps: int = Field(
-        600,
+        500,
         ge=0,
         description="steps of the tower's first lesson, in place of a pretrained tower; 0 leaves it out",
     )
@@ -73,7 +73,7 @@ class BootstrapConfig(Section):
 class CollectConfig(Section):
     """The collect stage of a round."""
 
-    episodes: int = Field(32, ge=1, description="drives a round, long-tail and nominal together")
+    episodes: int = Field(48, ge=1, description="drives a round, long-tail and nominal together")
     nominal_share: float = Field(
         0.25, ge=0, le=1, description="share of nominal drives, the replay of a round"
     )

@@ -26,6 +26,8 @@ LANE_SCALE = (1.0, 0.2)  # metres, radians
 PRESENT_WEIGHT = 4.0  # of an occupied cell: most are empty
 RANGE_WEIGHT = 2.0
 LANE_WEIGHT = 1.0
+RARE = 0.2  # a kind that a smaller share of the frames shows is rare
+RARE_SHARE = 0.5  # of a batch, with a rare kind in it: drawn evenly, walkers would hardly ever be seen
 
 
 class Grounded(Protocol):
@@ -86,10 +88,12 @@ def run_grounding(
         torch.from_numpy(np.stack([getattr(f, name) for f in frames]))
         for name in ("present", "range_m", "lane")
     )
+    shown = (present > 0).any(dim=1).numpy()  # (frames, kinds)
+    rare = np.flatnonzero(shown[:, shown.mean(axis=0) < RARE].any(axis=1))
     tower.train()
     losses: list[float] = []
     for step in range(1, steps + 1):
-        picked = random.integers(0, len(frames), batch)
+        picked = _picked(len(frames), rare, batch, random)
         pixels = policy.backbone.pixels(np.stack([frames[i].image for i in picked]))["pixel_values"]
         tokens = tower(pixels).last_hidden_state
         loss = grounding_loss(
@@ -109,6 +113,17 @@ def run_grounding(
             "the tower's first lesson lost its numbers", fix="lower the learning rate or change the seed"
         )
     return StageReport("see", time.monotonic() - started, steps, {"loss": float(np.mean(late))})
+
+
+def _picked(
+    frames: int, rare: NDArray[np.int64], batch: int, random: np.random.Generator
+) -> NDArray[np.int64]:
+    """Frames of a batch: RARE_SHARE of them from `rare`, if there are any."""
+    picked = random.integers(0, frames, batch)
+    if len(rare):
+        few = round(RARE_SHARE * batch)
+        picked[:few] = rare[random.integers(0, len(rare), few)]
+    return picked
 
 
 def grounding_loss(
