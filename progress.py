@@ -171,8 +171,24 @@ def status_table(status: Mapping[str, Any]) -> None:
         console.print("no generation yet: `loop run --rounds 5` makes the first")
         return
     rows_table(status["generations"])
-    rows_table(status["rounds"])
+    rows_table([_round_row(row) for row in status["rounds"]])
     console.print(f"champion: generation {status['champion']}")
+
+
+def _round_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A round in one line: its stages with their seconds, or why they did nothing."""
+    stages = [
+        f"{s['stage']} {s['skipped_reason'] or s['stopped_reason'] or format(s['seconds'], '.0f') + ' s'}"
+        for s in row["stages"]
+    ]
+    return {
+        "run": row["run_id"][:8],
+        "round": row["round"],
+        "steps": " ".join(row["steps"]),
+        "stages": ", ".join(stages),
+        "pairs": row["pairs"],
+        "outcome": row["outcome"],
+    }
 
 
 def rows_table(rows: Sequence[Mapping[str, Any]]) -> None:
