@@ -101,7 +101,7 @@ class DpoConfig(TrainerConfig):
 class GrpoConfig(TrainerConfig):
     """Group-relative policy gradient on the tokens, with both anchors in the group."""
 
-    max_steps: int = Field(5, ge=1, le=1_000_000, description="few: the gradient is noisy")
+    max_steps: int = Field(8, ge=1, le=1_000_000, description="few: the gradient is noisy")
     per_device_train_batch_size: int = Field(
         16, ge=4, le=4096, description="completions of a step, anchors included"
     )
