@@ -14,6 +14,7 @@ BRAKE_PER_S = 12.0
 STEER_PER_S = 0.5
 MAX_STEER = 0.7
 MAX_STEP_S = 0.05  # a pause of the loop does not become a jump
+TAP_BRAKE = BRAKE_PER_S / 60.0  # the least that a press is worth, however short: one frame of manual_control
 
 _LEFT = frozenset({pygame.K_a, pygame.K_LEFT})
 _RIGHT = frozenset({pygame.K_d, pygame.K_RIGHT})
@@ -67,10 +68,15 @@ HELP: tuple[tuple[str, str], ...] = (
 
 
 class Keyboard:
-    """Which keys are down, and what has become of steer and pedals since."""
+    """Which keys are down, and what has become of steer and pedals since.
+
+    A key pressed and let go within one poll is down in that poll.
+    """
 
     def __init__(self) -> None:
         self._down: set[int] = set()
+        self._new: set[int] = set()  # pressed since the last `advance`
+        self._up: set[int] = set()  # let go, but down until the poll of their press is over
         self._steer = 0.0
         self._throttle = 0.0
         self._brake = 0.0
@@ -81,6 +87,8 @@ class Keyboard:
         if event.type == pygame.KEYDOWN:
             if event.key in _HELD:
                 self._down.add(event.key)
+                self._new.add(event.key)
+                self._up.discard(event.key)
             elif event.key == pygame.K_q:
                 if getattr(event, "mod", 0) & pygame.KMOD_CTRL:
                     return Action.QUIT
@@ -88,7 +96,7 @@ class Keyboard:
             elif not getattr(event, "mod", 0) & pygame.KMOD_CTRL:
                 return KEYS.get(event.key)
         elif event.type == pygame.KEYUP:
-            self._down.discard(event.key)
+            (self._up.add if event.key in self._new else self._down.discard)(event.key)
         elif event.type == pygame.WINDOWFOCUSLOST:
             self._down.clear()
         return None
@@ -105,12 +113,18 @@ class Keyboard:
 
     def advance(self, step_s: float) -> None:
         """Let steer and pedals move for `step_s`."""
+        ended = self._up - self._new
+        self._down -= ended
+        self._up -= ended
         step_s = min(max(step_s, 0.0), MAX_STEP_S)
         self._throttle = _ramp(self._throttle, self._is(_GAS), THROTTLE_PER_S * step_s)
         self._brake = _ramp(self._brake, self._is(_BRAKE), BRAKE_PER_S * step_s)
+        if self._is(_BRAKE):
+            self._brake = max(self._brake, TAP_BRAKE)
         side = self._is(_LEFT) - self._is(_RIGHT)
         turned = max(self._steer * side, 0.0) + STEER_PER_S * step_s
         self._steer = side * min(turned, MAX_STEER)
+        self._new.clear()
 
     def state(self, now_s: float) -> DeviceState:
         """Steer and pedals now."""

@@ -5,6 +5,8 @@ import pytest
 
 from takeover.collect.devices.keyboard import HELP, KEYS, MAX_STEER, Keyboard
 from takeover.collect.devices.state import Action
+from takeover.collect.takeover_intent import KEYBOARD, IntentDetector
+from takeover.vocabulary import Control
 
 
 def press(keyboard: Keyboard, key: int, mod: int = 0) -> Action | None:
@@ -26,8 +28,10 @@ def test_pedals_ramp_up_while_held_and_fall_at_once(key: int, name: str) -> None
     for _ in range(30):
         keyboard.advance(0.01)
         values.append(getattr(keyboard.state(0.0), name))
-    rate = 6.0 if name == "throttle" else 12.0
-    assert values[:2] == pytest.approx([rate * 0.01, rate * 0.02])
+    first = (
+        [0.06, 0.12] if name == "throttle" else [0.2, 0.32]
+    )  # a brake begins with a frame of manual_control
+    assert values[:2] == pytest.approx(first)
     assert values[-1] == 1.0
     release(keyboard, key)
     keyboard.advance(0.01)
@@ -50,6 +54,37 @@ def test_steering_ramps_to_its_limit_and_starts_anew_on_the_other_side(left: int
     release(keyboard, right)
     keyboard.advance(0.02)
     assert keyboard.state(0.0).steer == 0.0
+
+
+@pytest.mark.parametrize("polls", [1, 2])
+@pytest.mark.parametrize("key", [pygame.K_s, pygame.K_DOWN, pygame.K_SPACE])
+def test_a_tap_shorter_than_a_poll_takes_the_car(key: int, polls: int) -> None:
+    keyboard, intent = Keyboard(), IntentDetector(KEYBOARD)
+    press(keyboard, key)
+    if polls == 2:  # the poll of its press ends at once, because the press woke it
+        keyboard.advance(0.0002)
+        assert intent.update(keyboard.state(0.0), Control(), 0.0).takeover
+    release(keyboard, key)
+    if polls == 1:
+        keyboard.advance(0.0002)
+        assert keyboard.braking
+        assert intent.update(keyboard.state(0.0), Control(), 0.0).takeover
+    keyboard.advance(0.01)
+    assert not keyboard.braking
+    assert keyboard.state(0.01).control.brake == 0.0
+
+
+def test_a_key_that_is_pressed_again_after_a_tap_stays_down() -> None:
+    keyboard = Keyboard()
+    press(keyboard, pygame.K_s)
+    release(keyboard, pygame.K_s)
+    keyboard.advance(0.01)
+    press(keyboard, pygame.K_s)
+    for _ in range(3):
+        keyboard.advance(0.01)
+        assert keyboard.braking
+    release(keyboard, pygame.K_s)
+    assert not keyboard.braking
 
 
 @pytest.mark.parametrize("step_s", [-1.0, 60.0])
