@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..scoring.kinematics import rollout_actions
+from ..scoring.kinematics import rollout_actions, rollout_states
 from ..vocabulary import PLAN_POINTS, PLAN_STEP_S, Float
 
 ACCEL_MPS2 = (-7.0, -4.5, -2.8, -1.5, -0.6, 0.0, 0.6, 1.5, 2.8)
@@ -78,17 +78,28 @@ class ActionCodec:
         price = 1e-3 * (np.abs(self._accel) + 20 * np.abs(self._curvature))
         beams = np.zeros((1, 0), np.int64)
         costs = np.zeros(1)
+        ends = np.array([[0.0, 0.0, 0.0, speed_mps]])  # x_m, y_m, yaw_rad, speed_mps where each beam has come to
         for step in range(PLAN_POINTS):
-            beams = np.concatenate(
-                (np.repeat(beams, n, 0), np.tile(np.arange(n), len(beams))[:, None]), axis=1
-            )
+            grown = np.repeat(ends, n, 0)
+            moves = rollout_states(
+                grown[:, 3],
+                np.tile(self._accel, len(beams))[:, None],
+                np.tile(self._curvature, len(beams))[:, None],
+                PLAN_STEP_S,
+            )[:, 0]
+            cos, sin = np.cos(grown[:, 2]), np.sin(grown[:, 2])
+            grown[:, 0] += moves[:, 0] * cos - moves[:, 1] * sin
+            grown[:, 1] += moves[:, 0] * sin + moves[:, 1] * cos
+            grown[:, 2] += moves[:, 2]
+            grown[:, 3] = moves[:, 3]
             costs = np.repeat(costs, n) + np.tile(price, len(costs))
             if counts[step]:
-                speeds = np.full(len(beams), speed_mps)
-                ends = self._roll(speeds, self._accel[beams], self._curvature[beams])[:, -1]
-                costs = costs + np.sum((ends - target[step]) ** 2, axis=1)
-            keep = np.argsort(costs, kind="stable")[:BEAM]
-            beams, costs = beams[keep], costs[keep]
+                costs = costs + np.sum((grown[:, :2] - target[step]) ** 2, axis=1)
+            near = np.flatnonzero(costs <= np.partition(costs, BEAM - 1)[BEAM - 1])  # sorting them all is dear
+            keep = near[np.argsort(costs[near], kind="stable")[:BEAM]]
+            parent, action = np.divmod(keep, n)
+            beams = np.concatenate((beams[parent], action[:, None]), axis=1)
+            costs, ends = costs[keep], grown[keep]
         best = tuple(int(i) for i in beams[0])
         track = self.decode(best, speed_mps)
         error = np.linalg.norm(track - target, axis=1)[counts]
