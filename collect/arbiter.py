@@ -34,8 +34,8 @@ class ArbiterConfig:
         policy: Limits of the policy's control; it may turn from centre to lock in 0.4 s.
         driver: Limits of the driver's; no hand is faster, only a faulty axis is.
         stop: Limits of the safe stop.
-        steer_in_s: Time in which the steering moves from the executed angle to the wheel's after a takeover; 0 with
-            force feedback, where the wheel is at the executed angle already.
+        steer_in_s: Time in which the steering moves from the executed angle to the wheel's after a takeover; with
+            force feedback the wheel is there already, and every takeover counts as a swerve.
         stop_on_path: A safe stop steers along the newest plan while that reaches, instead of straight on.
     """
 

@@ -80,8 +80,9 @@ class IntentConfig:
         throttle: Overrides while it is pressed.
         steering: Takes over; its `at_once` is a swerve. 0.06 of a 900 degree wheel are 27 degrees.
         gas_latches: Gas takes the whole car, instead of overriding for as long as it is pressed.
-        force_feedback: The wheel follows the commanded angle, which is then the reference. Without it the reference
-            is the position at which the wheel was left, let back to the centre as the wheel returns.
+        force_feedback: The wheel follows the commanded angle, which is then the reference; on the way there from where
+            it was left, any position between the two is. Without it the reference is the position at which the wheel
+            was left, let back to the centre as the wheel returns.
     """
 
     brake: Threshold = Threshold(0.06, 0.03)
@@ -131,10 +132,12 @@ class IntentDetector:
         self._throttle = _Pressed(config.throttle)
         self._steering = _Pressed(config.steering)
         self._left_at = 0.0  # steer at which the wheel was left, never further out than the wheel is
+        self._arrived = True  # with force feedback: at the commanded angle
 
     def rearm(self, state: DeviceState) -> None:
         """The policy gets the car now: where the wheel is left is its reference, and no press counts on."""
         self._left_at = state.steer
+        self._arrived = False
         self._steering = _Pressed(self._config.steering)
 
     def update(self, state: DeviceState, commanded: Control, now_s: float, *, button: bool = False) -> Intent:
@@ -175,7 +178,9 @@ class IntentDetector:
 
     def _reference(self, steer: float, commanded: float) -> float:
         if self._config.force_feedback:
-            return commanded
+            self._arrived = self._arrived or abs(steer - commanded) < self._config.steering.off
+            low, high = sorted((commanded if self._arrived else self._left_at, commanded))
+            return min(max(steer, low), high)
         if steer * self._left_at <= 0.0:
             self._left_at = 0.0
         elif abs(steer) < abs(self._left_at):

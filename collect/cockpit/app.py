@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,9 +17,8 @@ from typing import Any
 
 import pygame
 
-from ...scoring.driving_score import driving_score
 from ...sim_bridge.moment import Moment
-from ...vocabulary import Authority, Case, Infraction, Outcome, Plan
+from ...vocabulary import Authority, Case, Outcome, Plan
 from ..alerts import Sound
 from ..devices.state import Action, DeviceState
 from ..help_requests import HelpMonitor
@@ -32,13 +30,13 @@ from .links import Links
 from .messages import Question, SetOut, Step
 from .painter import Draws, Painter
 from .pilot import Pilot, Turn
+from .revival import Revival
 from .tape import Tape
-from .terms import DriveSettings, End, EpisodeEnd, Hands
+from .terms import DriveSettings, End, EpisodeEnd, Hands, broken_off
 
 __all__ = ["DriveSettings", "End", "EpisodeEnd", "Hands", "drive_episode"]
 
 SWITCH_S = 0.0005  # threads hand the interpreter over quickly while a drive runs
-BRAIN_RESTARTS = 3
 
 
 def drive_episode(
@@ -108,18 +106,16 @@ class EpisodeLoop:
         self._end: End | None = None
         self._outcome: Outcome | None = None
         self._problem = ""
-        self._pilot: Pilot | None = None
         self._past: list[Moment] = []
-        self._infractions: list[Infraction] = []
         self._asked: dict[int, bool] = {}  # tick of a question: whether its plan is a shadow
         self._paused = False
         self._held_s = 0.0  # time that the drive stood still for a pause
         self._paused_s = 0.0
         self._turn: Turn | None = None
+        self._wheel: float | None = None  # where the wheel shall follow
         self._device = DeviceState()
         self._factor = 1.0
-        self._restarts = 0
-        self._restart: threading.Thread | None = None
+        self._revival = Revival(links.brain)
         self._sounding = ""
         self._next_s = time.monotonic()
         self._shown_s = 0.0
@@ -158,7 +154,8 @@ class EpisodeLoop:
         self._links.world.run(False)
 
     def close(self) -> None:
-        """Let the painter go."""
+        """Let the painter go, and the wheel."""
+        self._devices.hold(None, self._device)
         self._painter.close()
 
     def _await_set_out(self) -> SetOut | None:
@@ -186,7 +183,6 @@ class EpisodeLoop:
         self._ask(set_out.moment)
 
     def _lacks_plan(self, asked_s: float) -> bool:
-        assert self._pilot is not None
         waited_s = time.monotonic() - asked_s
         return self._pilot.plan is None and waited_s < self._settings.first_plan_s
 
@@ -204,12 +200,14 @@ class EpisodeLoop:
     def _drive(self) -> None:
         """A turn of the drive."""
         pilot = self._pilot
-        assert pilot is not None
         events, actions = self._events()
         if not self._paused:
             turn = pilot.turn(self._device, actions, self._now_s())
             self._links.world.order(turn.order)  # first of all
             self._turn = turn
+            by_policy = turn.decision.authority is Authority.POLICY
+            self._wheel = turn.decision.control.steer if by_policy else None
+        self._devices.hold(self._wheel, self._device)
         self._tape.inputs(self._device, actions)
         self._leave(events, actions)
         if Action.PAUSE in actions:
@@ -252,7 +250,6 @@ class EpisodeLoop:
 
     def _pause(self) -> None:
         now_s = time.monotonic()
-        assert self._pilot is not None
         if self._paused:
             self._held_s += now_s - self._paused_s
         else:
@@ -269,7 +266,6 @@ class EpisodeLoop:
             self._dash.say(text, self._now_s())
 
     def _label(self, actions: tuple[Action, ...]) -> None:
-        assert self._pilot is not None
         for action in actions:
             label = self._prompt.act(action.value, self._now_s())
             if label is not None:
@@ -281,7 +277,6 @@ class EpisodeLoop:
 
     def _steps(self) -> None:
         pilot = self._pilot
-        assert pilot is not None
         for step in self._links.world.take():
             if not isinstance(step, Step) or self._outcome is not None:
                 continue
@@ -290,7 +285,6 @@ class EpisodeLoop:
             self._tape.step(step, turn)
             self._past.append(step.moment)
             self._factor = step.real_time_factor
-            self._infractions.extend(step.moment.infractions)
             if len(self._tape.onsets) > onsets:
                 self._prompt.takeover(self._tape.onsets[-1], self._now_s())
             if len(self._tape.handbacks) > handbacks:
@@ -302,7 +296,6 @@ class EpisodeLoop:
                 self._ask(step.moment)
 
     def _ask(self, moment: Moment) -> None:
-        assert self._pilot is not None
         if moment.frame is None:
             return
         self._dash.frame(moment.frame)
@@ -315,7 +308,6 @@ class EpisodeLoop:
 
     def _answers(self) -> None:
         pilot = self._pilot
-        assert pilot is not None
         for answer in self._links.brain.take():
             shadow = self._asked.pop(answer.tick, None)
             if shadow is None:
@@ -333,22 +325,16 @@ class EpisodeLoop:
                 self._dash.words(answer.text)
 
     def _watch_children(self) -> None:
-        world, brain = self._links.world, self._links.brain
-        if world.fault:
-            self._problem = world.fault
+        if self._links.world.fault:
+            self._problem = self._links.world.fault
             self._finish(End.WORLD_LOST)
-        restarting = self._restart is not None and self._restart.is_alive()
-        if brain.fault and not restarting and self._restarts < BRAIN_RESTARTS:
-            self._restarts += 1
-            if self._pilot is not None:
-                self._tape.event("policy_lost", self._pilot.moment.tick, {"why": brain.fault})
-                self._dash.say("the policy died: it is started again", self._now_s())
-            self._restart = threading.Thread(target=brain.restart, name="restart", daemon=True)
-            self._restart.start()
+        lost = self._revival.watch()
+        if lost and self._past:
+            self._tape.event("policy_lost", self._pilot.moment.tick, {"why": lost})
+            self._dash.say("the policy died: it is started again", self._now_s())
 
     def _show(self) -> None:
         pilot = self._pilot
-        assert pilot is not None
         now_s = time.monotonic()
         if now_s - self._shown_s >= 0.5 / self._settings.fps:
             self._shown_s = now_s
@@ -380,7 +366,8 @@ class EpisodeLoop:
         if self._end is End.WORLD_LOST:
             self._tape.lose("sim_fault")
         else:
-            self._outcome = with_ledger(self._outcome or self._broken_off(), self._past, self._tape.takeovers)
+            outcome = self._outcome or broken_off(self._past)
+            self._outcome = with_ledger(outcome, self._past, self._tape.takeovers)
             self._tape.finish(self._outcome)
         until_s = time.monotonic() + self._settings.end_s
         while self._tape.busy and time.monotonic() < until_s:
@@ -389,21 +376,6 @@ class EpisodeLoop:
         if self._tape.busy:
             self._problem = "the disk does not take the end of the episode; `loop doctor` salvages it"
         return self._tape.path
-
-    def _broken_off(self) -> Outcome:
-        """The outcome of a drive that its driver ended."""
-        moment = self._past[-1]
-        rc = 100.0 * min(moment.route_progress_m / max(moment.route_length_m, 1e-6), 1.0)
-        found = tuple(self._infractions)
-        return Outcome(
-            success=False,
-            rc=rc,
-            ds=driving_score(rc, found),
-            infractions=found,
-            end="aborted",
-            driven_m=max(moment.route_progress_m - self._past[0].route_progress_m, 0.0),
-            duration_s=max(moment.time_s, 0.0),
-        )
 
     def _result(self, path: Path | None) -> EpisodeEnd:
         assert self._end is not None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...sim_bridge.follower import PlanFollower
 from ...sim_bridge.moment import Moment
@@ -78,7 +78,7 @@ class Pilot:
     ) -> None:
         self._monitor = monitor or HelpMonitor()
         self._intents = intents
-        self._kind: Kind | None = None
+        self._device: tuple[str, bool] | None = None
         self._detector = IntentDetector()
         self._arbiter = Arbiter(arbiter)
         self._follower = PlanFollower()
@@ -173,8 +173,12 @@ class Pilot:
         """
         handover, before = self._arbiter.handover, self._arbiter.authority
         button, handback = requested(actions, handover.state, handover.since_s, now_s)
-        if device.kind is not self._kind:
-            self._kind, self._detector = device.kind, IntentDetector(self._intents[device.kind])
+        if (device.source, device.follows) != self._device:
+            self._device = device.source, device.follows
+            self._detector = IntentDetector(
+                replace(self._intents[device.kind], force_feedback=device.follows)
+            )
+            self._detector.rearm(device)  # a wheel that rests off its centre wants nothing
         intent = self._detector.update(device, self._executed, now_s, button=button)
         takeover = intent.takeover
         if (
@@ -190,7 +194,7 @@ class Pilot:
             plan_age_s=self.plan_age_s(now_s),
             help=self.help,
             gas=intent.momentary_gas,
-            swerve=intent.swerve,
+            swerve=intent.swerve or device.follows,  # the wheel is at the executed angle already
             device_lost=not device.connected,
         )
         after = decision.authority

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from ...scoring.driving_score import driving_score
+from ...sim_bridge.moment import Moment
 from ...vocabulary import Outcome
 from ..arbiter import COCKPIT, ArbiterConfig
 from ..devices.state import Action, DeviceState
@@ -33,6 +35,10 @@ class Hands(Protocol):
 
     def notices(self) -> tuple[str, ...]:
         """What happened to devices since the last call."""
+        ...
+
+    def hold(self, commanded: float | None, state: DeviceState) -> None:
+        """Turn the wheel to this steer, if it can; None only centres it. Returns at once."""
         ...
 
 
@@ -76,3 +82,23 @@ class EpisodeEnd:
     onsets: tuple[int, ...] = ()
     problem: str = ""
     driven_s: float = 0.0
+
+
+def broken_off(past: Sequence[Moment]) -> Outcome:
+    """The outcome of a drive that its driver ended.
+
+    Args:
+        past: Moments so far, oldest first.
+    """
+    moment = past[-1]
+    rc = 100.0 * min(moment.route_progress_m / max(moment.route_length_m, 1e-6), 1.0)
+    infractions = tuple(infraction for moment in past for infraction in moment.infractions)
+    return Outcome(
+        success=False,
+        rc=rc,
+        ds=driving_score(rc, infractions),
+        infractions=infractions,
+        end="aborted",
+        driven_m=max(moment.route_progress_m - past[0].route_progress_m, 0.0),
+        duration_s=max(moment.time_s, 0.0),
+    )

@@ -73,6 +73,7 @@ class CockpitWindow:
             self._demo.close()
         if self._links is not None:
             self._links.close()
+        self._devices.close()
         pygame.display.quit()
 
     def show(self, page: Page) -> str:

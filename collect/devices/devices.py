@@ -168,7 +168,8 @@ class Devices:
         if self._active is None:
             return self._keyboard.state(now_s)
         state = self._devices[self._active].joystick.state(now_s)
-        return replace(state, handbrake=True) if self._keyboard.handbrake else state
+        handbrake = state.handbrake or self._keyboard.handbrake
+        return replace(state, handbrake=handbrake, follows=self.follows)
 
     def _handle(self, event: Any, now_s: float) -> Action | None:
         kind = event.type

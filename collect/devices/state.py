@@ -63,6 +63,7 @@ class DeviceState:
         time_s: Of the poll.
         source: Name of the profile that drives: "keyboard", "g29", ...
         kind: Sort of that device.
+        follows: It is a wheel that turns itself to the commanded angle, which is then the reference of a takeover.
         raw: All axes of the device in its own order, untouched, for the record; empty for the keyboard.
     """
 
@@ -76,6 +77,7 @@ class DeviceState:
     time_s: float = 0.0
     source: str = "keyboard"
     kind: Kind = Kind.KEYBOARD
+    follows: bool = False
     raw: tuple[float, ...] = ()
 
     @property

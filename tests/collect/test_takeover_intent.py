@@ -92,6 +92,18 @@ def test_with_force_feedback_the_commanded_angle_is_the_reference() -> None:
     assert held[-1].steer_gap == pytest.approx(-0.3)
 
 
+def test_a_wheel_on_its_way_to_the_commanded_angle_is_moved_by_its_motor() -> None:
+    detector = IntentDetector(IntentConfig(steering=CONFIG.steering, force_feedback=True))
+    bend = Control(steer=0.5)
+    detector.rearm(DeviceState(steer=-0.2))
+    coming = [DeviceState(steer=s) for s in (-0.2, 0.0, 0.2, 0.4)]
+    assert not any(i.takeover for i in watch(detector, coming, step_s=0.3, commanded=bend))
+    assert watch(detector, [DeviceState(steer=-0.5)] * 6, commanded=bend)[-1].takeover, "the other way"
+    detector.rearm(DeviceState(steer=0.4))
+    watch(detector, [DeviceState(steer=0.5)], commanded=bend)
+    assert watch(detector, [DeviceState(steer=0.25)] * 6, commanded=bend)[-1].takeover, "it had arrived"
+
+
 def test_without_force_feedback_the_position_where_the_wheel_was_left_is_the_reference() -> None:
     detector = IntentDetector(CONFIG)
     assert not any(i.takeover for i in watch(detector, [DeviceState()] * 9, commanded=Control(steer=0.8)))

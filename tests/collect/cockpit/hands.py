@@ -29,6 +29,7 @@ class ScriptedHands:
         self._script = script
         self._at = -1
         self.time_s = 0.0
+        self.held: list[float | None] = []
 
     def poll(self, events: Iterable[Any], now_s: float) -> tuple[DeviceState, tuple[Action, ...]]:
         actions: list[Action] = []
@@ -43,6 +44,9 @@ class ScriptedHands:
 
     def notices(self) -> tuple[str, ...]:
         return ()
+
+    def hold(self, commanded: float | None, state: DeviceState) -> None:
+        self.held.append(commanded)
 
 
 class Watched:

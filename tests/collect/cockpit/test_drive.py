@@ -55,8 +55,9 @@ def drive(
     home: Path,
     script: tuple[Stretch, ...] = SCRIPT,
     saw: Callable[[HudState], None] = lambda _: None,
+    hands: ScriptedHands | None = None,
 ) -> EpisodeEnd:
-    hands = ScriptedHands(script)
+    hands = hands or ScriptedHands(script)
     hud = Watched(Hud(SIZE), hands)
     hud.saw = saw  # type: ignore[method-assign]
     return drive_episode(
@@ -71,9 +72,12 @@ def drive(
 
 
 def test_a_drive_becomes_a_sealed_episode_with_its_takeover(links: Links, tmp_path: Path) -> None:
-    end = drive(links, tmp_path)
+    hands = ScriptedHands(SCRIPT)
+    end = drive(links, tmp_path, hands=hands)
     assert end.end is End.QUIT
     assert end.problem == ""
+    assert any(steer is not None for steer in hands.held), "the wheel follows the policy"
+    assert hands.held[-1] is None, "and is let go at the end"
     assert end.path is not None
     verify(end.path)
     reader = EpisodeReader(end.path)

@@ -144,6 +144,34 @@ def test_the_row_belongs_to_the_order_that_the_world_had() -> None:
     assert own.decision.authority is Authority.SAFE_STOP
 
 
+def test_a_new_wheel_that_rests_off_its_centre_does_not_take_over() -> None:
+    pilot, now_s = Pilot(moment_at(0)), 10.0
+    pilot.answered(plan_at(0))
+    for source in ("g29", "t300"):  # both are wheels
+        resting = DeviceState(steer=0.4 if source == "t300" else -0.3, source=source, kind=Kind.WHEEL)
+        for _ in range(40):
+            now_s += TURN_S
+            assert pilot.turn(resting, (), now_s).decision.authority is Authority.POLICY
+    turned = replace(resting, steer=0.7)
+    assert pilot.turn(turned, (), now_s + TURN_S).decision.authority is Authority.DRIVER
+
+
+def test_a_wheel_that_follows_is_taken_where_it_is() -> None:
+    pilot, now_s = Pilot(moment_at(0)), 10.0
+    pilot.answered(plan_at(0))
+    wheel = DeviceState(steer=0.25, source="g29", kind=Kind.WHEEL, follows=True)
+    for steer in np.linspace(0.25, 0.0, 40):  # its motor turns it to the commanded angle
+        now_s += TURN_S
+        wheel = replace(wheel, steer=float(steer))
+        assert pilot.turn(wheel, (), now_s).decision.authority is Authority.POLICY
+    for _ in range(40):  # a hand turns it away from there, gently
+        now_s += TURN_S
+        wheel = replace(wheel, steer=wheel.steer + 0.004)
+        turn = pilot.turn(wheel, (), now_s)
+    assert turn.decision.authority is Authority.DRIVER
+    assert turn.order.control.steer == pytest.approx(wheel.steer), "nothing moves in: it is there already"
+
+
 def test_hand_back_is_refused_while_wheel_and_plan_disagree() -> None:
     pilot, now_s = Pilot(moment_at(0)), 10.0
     pilot.answered(plan_at(0))
