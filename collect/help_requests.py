@@ -27,6 +27,10 @@ FALSE_PER_HOUR = (
 RELEASE = 0.7  # a request's cause is gone below this share of the threshold
 OFF_ROUTE_M = 5.5  # a lane and a half: passing an obstacle takes less
 OFF_HEADING_RAD = 1.2
+DRIVES, LOOKED_AT = (
+    60,
+    400,
+)  # drives that calibrate, among so many newest; reading them takes a second at most
 _TIMES_S = np.arange(1, PLAN_POINTS + 1) * PLAN_STEP_S
 
 
@@ -154,6 +158,11 @@ class Calibration:
         )
         return chance < 0.05
 
+    @property
+    def unsure_m(self) -> float:
+        """The threshold to drive with; inf (never ask) unless it is `informative`."""
+        return self.threshold_m if self.informative else math.inf
+
 
 def trace_of(episode: EpisodeReader) -> ConfidenceTrace:
     """The trace of a sealed drive."""
@@ -181,10 +190,19 @@ def trace_of(episode: EpisodeReader) -> ConfidenceTrace:
     return ConfidenceTrace(tuple(times_s), tuple(values_m), tuple(needed), float(by_policy.sum()) * TICK_S)
 
 
-def traces_of(root: Path, generation: str, *, newest: int = 200) -> list[ConfidenceTrace]:
-    """Traces of a generation's newest sealed drives in a folder `episodes`."""
+def traces_of(
+    root: Path, generation: str, *, newest: int = 200, among: int | None = None
+) -> list[ConfidenceTrace]:
+    """Traces of a generation's newest sealed drives in a folder `episodes`.
+
+    Args:
+        root: The folder.
+        generation: Whose drives.
+        newest: How many at most.
+        among: Look at so many of the newest drives of all; None looks at every one.
+    """
     found = []
-    for path in sorted(sealed(root), key=lambda path: path.stat().st_mtime, reverse=True):
+    for path in sorted(sealed(root), key=lambda path: path.stat().st_mtime, reverse=True)[:among]:
         episode = EpisodeReader(path)
         if episode.meta.planner == "policy" and episode.meta.generation == generation:
             found.append(trace_of(episode))
@@ -228,6 +246,16 @@ def calibrate(traces: Iterable[ConfidenceTrace], false_per_hour: float) -> Calib
             break
         best = found
     return best
+
+
+def calibration_of(root: Path, generation: str) -> Calibration:
+    """What a generation's last drives tell of its confidence; at most a second's work.
+
+    Args:
+        root: Folder `episodes`.
+        generation: In charge.
+    """
+    return calibrate(traces_of(root, generation, newest=DRIVES, among=LOOKED_AT), FALSE_PER_HOUR)
 
 
 def _needed(trace: ConfidenceTrace, at_s: float) -> bool:

@@ -6,6 +6,7 @@ touched only before the first drive and after the last.
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -18,7 +19,9 @@ from ...errors import SimulatorError
 from ...store import queries
 from ...store.database import Store
 from ...vocabulary import TICK_S, Case, Outcome
+from ..help_requests import Calibration, calibration_of
 from ..recorder import Recording
+from .confidence import confidence_row, confidence_words
 from .drivers import Driver, DriverBook
 from .gauges import words_of
 from .labels import WORDS
@@ -72,6 +75,7 @@ class DriveOrder:
         label: For the HUD.
         practice: It never trains; stored as an event.
         blind: The HUD hides the generation; stored as an event.
+        unsure_m: Disagreement of plans above which the policy asks for help; inf for never.
     """
 
     recording: Recording
@@ -79,6 +83,7 @@ class DriveOrder:
     label: str
     practice: bool
     blind: bool
+    unsure_m: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,10 @@ class Window(Protocol):
         """Run a page up to its answer."""
         ...
 
+    def work(self, title: str, words: str, task: Callable[[], None]) -> None:
+        """Do something that takes seconds while the window goes on answering."""
+        ...
+
     def prepare(self, car: Car) -> None:
         """The world and this generation will be needed soon."""
         ...
@@ -132,7 +141,11 @@ class Itinerary(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SittingSummary:
-    """What came of a sitting; `--json` prints it."""
+    """What came of a sitting; `--json` prints it.
+
+    `confidence` has one entry for each generation: whether plans that disagree foresaw need on its recorded drives, at how
+    many false requests per hour, and above which disagreement it asks for help (None: it does not).
+    """
 
     driver: str
     session_id: str
@@ -144,6 +157,7 @@ class SittingSummary:
     pairs: int = 0
     episodes: tuple[str, ...] = ()
     generations: tuple[str, ...] = ()
+    confidence: tuple[dict[str, Any], ...] = ()
     faults: tuple[str, ...] = ()
     left: bool = False
 
@@ -161,6 +175,7 @@ class SittingSummary:
             lines.append(
                 f"  {row['episode_id'][:8]} tick {row['onset_tick']:>5}  {row['words']:<40} {said:<28} {came}"
             )
+        lines += [f"  {confidence_words(row)}" for row in self.confidence]
         lines += [f"  fault: {fault}" for fault in self.faults]
         return "\n".join(lines)
 
@@ -223,6 +238,7 @@ class Sitting:
     session_id: str
     _driver: Driver | None = None
     _faults: list[str] = field(default_factory=list)
+    _confidence: dict[str, Calibration] = field(default_factory=dict)
     _drives: list[tuple[Trip, Driven, bool, str]] = field(default_factory=list)
 
     def run(self) -> SittingSummary | None:
@@ -238,6 +254,7 @@ class Sitting:
         while trip is not None and not left:
             car = self.car()
             self.window.prepare(car)
+            self._calibrate(car.generation)
             if not self._drives and not self._start(car, trip):
                 left = True
                 break
@@ -281,6 +298,15 @@ class Sitting:
         page = StartPage(self._driver.name, name, left_s, words_of(trip.case.scenario))
         return self.window.show(page) != QUIT
 
+    def _calibrate(self, generation: str) -> None:
+        """Once for each generation, between drives."""
+
+        def read() -> None:
+            self._confidence[generation] = calibration_of(self.home / "episodes", generation)
+
+        if generation not in self._confidence:
+            self.window.work("Getting ready", "Reading how sure it was on its last drives …", read)
+
     def _order(self, trip: Trip, car: Car, practice: bool) -> DriveOrder:
         assert self._driver is not None
         recording = Recording(
@@ -293,7 +319,8 @@ class Sitting:
             style="blind" if self.config.blind else "",
             seed=trip.seed,
         )
-        return DriveOrder(recording, car, trip.label, practice, self.config.blind)
+        unsure_m = self._confidence[car.generation].unsure_m
+        return DriveOrder(recording, car, trip.label, practice, self.config.blind, unsure_m)
 
     def _summary(self, left: bool) -> SittingSummary:
         assert self._driver is not None
@@ -307,6 +334,7 @@ class Sitting:
             driven_km=sum(driven.outcome.driven_m for _, driven, _, _ in drives) / 1000.0,
             episodes=tuple(driven.path.name for _, driven, _, _ in drives if driven.path is not None),
             generations=tuple(sorted({generation for _, _, _, generation in drives})),
+            confidence=tuple(confidence_row(*one) for one in sorted(self._confidence.items())),
             faults=tuple(self._faults),
             left=left,
         )

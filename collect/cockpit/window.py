@@ -17,7 +17,7 @@ from ..devices.console import folder_of
 from ..devices.devices import Devices
 from ..devices.keyboard import HELP
 from . import screens
-from .app import End, drive_episode
+from .app import DriveSettings, End, drive_episode
 from .dash import EpisodeInfo
 from .demo_keys import Demo
 from .hud import Hud
@@ -155,6 +155,7 @@ class CockpitWindow:
                 practice=order.practice,
                 hide_words=order.blind,
             ),
+            settings=DriveSettings(unsure_m=order.unsure_m),
             chime=self._chimes.play,
         )
         return Driven(

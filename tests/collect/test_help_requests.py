@@ -1,6 +1,7 @@
 """Confidence: plans that disagree, and the threshold that recorded drives give."""
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from takeover.collect.help_requests import (
     ConfidenceTrace,
     HelpMonitor,
     calibrate,
+    calibration_of,
     evaluate,
     out_of_domain,
     plan_disagreement_m,
@@ -161,3 +163,6 @@ def test_traces_come_from_sealed_drives(tmp_path: Path) -> None:
     assert traces_of(root, "2") == [found]
     assert len(traces_of(root, "3", newest=1)) == 1
     assert traces_of(root, "9") == []
+    os.utime(path, (0.0, 0.0))
+    assert traces_of(root, "2", among=1) == [], "the newest drive of all is another generation's"
+    assert calibration_of(root, "2").unsure_m == math.inf, "one drive tells nothing"

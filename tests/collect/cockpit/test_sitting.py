@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pathlib import Path
 import pygame
 import pytest
 
+from takeover.collect.cockpit import sitting
 from takeover.collect.cockpit.collect_stage import drive_freely, drive_jobs
 from takeover.collect.cockpit.drivers import DriverBook
 from takeover.collect.cockpit.forgetting import forget_driver
@@ -18,6 +20,7 @@ from takeover.collect.cockpit.screens import QUIT, ConsentPage, EndPage, Page, S
 from takeover.collect.cockpit.sitting import Car, Driven, DriveOrder
 from takeover.collect.devices.state import Action, DeviceState
 from takeover.collect.driver_words import PRACTICE
+from takeover.collect.help_requests import Calibration
 from takeover.collect.labels import label_episode
 from takeover.collect.plans import round_jobs
 from takeover.config import CollectConfig, DriveConfig
@@ -149,6 +152,29 @@ def test_the_generation_changes_only_between_drives(tmp_path: Path) -> None:
     drive_freely(Store(tmp_path), TRAINED, window, lambda: next(cars), lambda ids: None, 1)
     assert [order.recording.generation for order in window.orders] == ["2", "3", "4"]
     assert [one.generation for one in window.cars] == ["2", "3", "4"]
+
+
+def test_the_policy_asks_for_help_only_where_its_drives_say_when(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def found(root: Path, generation: str) -> Calibration:
+        assert root == tmp_path / "episodes"
+        read.append(generation)
+        requests, chance = (10, 0.1) if generation == "2" else (10, 0.9)
+        return Calibration(1.5, 11.0, 8, 40, 1.0 / 11.0, requests, chance)
+
+    monkeypatch.setattr(sitting, "calibration_of", found)
+    window = Window(tmp_path, 4)
+    cars = iter([car(), car(), car(), Car("3", Path("/w3")), Car("3", Path("/w3"))])
+    summary = drive_freely(Store(tmp_path), TRAINED, window, lambda: next(cars), lambda ids: None, 1)
+    assert summary is not None
+    assert read == ["2", "3"], "once for each generation"
+    assert [order.unsure_m for order in window.orders] == [1.5, 1.5, math.inf, math.inf]
+    assert [row["asks_above_m"] for row in summary.confidence] == [1.5, None]
+    assert "8 of 40 needs foreseen, 11 false requests an hour" in summary.text()
+    assert "generation 3 does not ask" in summary.text()
 
 
 def test_blind_is_kept_with_the_episode(tmp_path: Path) -> None:
