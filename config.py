@@ -48,9 +48,9 @@ class BootstrapConfig(Section):
     """Generation 0: a fair start from expert drives (proof.md 5)."""
 
     nominal_episodes: int = Field(
-        200, ge=1, description="nominal expert drives; few of them, and plans are too rough to follow"
+        170, ge=1, description="nominal expert drives; few of them, and plans are too rough to follow"
     )
-    longtail_episodes: int = Field(60, ge=0, description="the small fixed dose of long-tail expert drives")
+    longtail_episodes: int = Field(90, ge=0, description="the small fixed dose of long-tail expert drives")
     decoy_episodes: int = Field(
         40,
         ge=0,

@@ -24,7 +24,7 @@ class EpisodeJob:
         driver: Who watches and may take over.
         style: Style of the scripted driver.
         seed: Seed of the driver and of the disturbance.
-        disturb: Push the steering now and then, so that an expert drive shows how to come back (as in DART).
+        disturb: Push steering and brake now and then, so that an expert drive shows how to come back (as in DART).
         auto_brake_ttc_s: Full brake below this time to collision (a baseline row); 0 for none.
         record: Folder for the sealed episode; None drives without recording.
         session_id: Sitting that the episode belongs to.

@@ -81,7 +81,7 @@ def run_episode(
         planner: Plans at each frame, in shadow while the driver drives.
         driver: Watches and may take over; None for nobody.
         subscribers: Told of every tick, plan and event, in order.
-        disturbance: Pushes on the executed steering.
+        disturbance: Pushes on the executed control.
         auto_brake_ttc_s: Full brake below this time to collision (a baseline); 0 for none.
         frames: Frames of a policy input.
 

@@ -24,6 +24,7 @@ from ..vocabulary import PLAN_POINTS, DrivingSample, Float, PairSource, PolicyIn
 from .config import DpoConfig, GrpoConfig, SftConfig
 
 HEAD_FIELDS = ("ego", "prompt_mask", "target_m", "target_mask")  # for the head, not for the backbone
+MAX_FACTOR = 4.0  # by which `with_share` raises a weight at most
 _ALL = np.ones(PLAN_POINTS, np.bool_)
 
 
@@ -111,7 +112,9 @@ def draws(weights: Sequence[float], n: int, rng: np.random.Generator) -> NDArray
 def with_share(
     samples: Sequence[DrivingSample], among: Sequence[DrivingSample], share: float
 ) -> list[DrivingSample]:
-    """Samples whose weights are scaled so that they hold a share of all weight.
+    """Samples whose weights are scaled so that they hold a share of all weight, by MAX_FACTOR at most.
+
+    A first round's few takeovers at a third of all weight would be learnt by heart.
 
     Args:
         samples: To be scaled, each in proportion to its weight.
@@ -121,7 +124,7 @@ def with_share(
     own, other = sum(s.weight for s in samples), sum(s.weight for s in among)
     if not own or not other:
         return list(samples)
-    factor = share / (1.0 - share) * other / own
+    factor = min(share / (1.0 - share) * other / own, MAX_FACTOR)
     return [replace(s, weight=s.weight * factor) for s in samples]
 
 

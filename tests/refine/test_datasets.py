@@ -144,5 +144,7 @@ def test_a_share_of_all_weight() -> None:
     weight = sum(s.weight for s in scaled)
     assert weight / (weight + sum(s.weight for s in replay)) == pytest.approx(0.4)
     assert scaled[1].weight / scaled[0].weight == pytest.approx(takeovers[1].weight / takeovers[0].weight)
+    few = with_share(takeovers[:1], replay, 0.9)
+    assert few[0].weight == 4.0 * takeovers[0].weight  # not the 81 that the share asks for
     assert with_share(takeovers, [], 0.4) == takeovers
     assert with_share([], replay, 0.4) == []
