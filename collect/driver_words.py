@@ -14,6 +14,7 @@ TAKEOVER = "takeover"  # reason ("" for none given), channel: what it was made w
 LABEL = "label"  # onset_tick, verdict, reason; "" for what it does not say
 GAS = "gas_override"  # the driver's foot adds to the policy's throttle from here on, the policy steers
 GAS_END = "gas_override_end"
+WEATHER = "weather"  # preset: another weather from the next tick on, by CARLA's name
 PRACTICE = "practice"  # the driver is learning the cockpit: the whole episode never trains
 
 

@@ -185,7 +185,7 @@ def draw(home: Path, shot: Shot, hud: Hud) -> pygame.Surface:
         replay=False,
         recording=True,
         fps=30.0,
-        episode="3 of 10",
+        episode="drive 3 of 10",
         inset="what the policy sees",
     )
     surface = pygame.Surface(SIZE, 0, 32)

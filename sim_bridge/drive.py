@@ -149,7 +149,7 @@ class Drive:
         scenario = make_scenario(case)
         spec = scenario.spec
         self._bridge.use_map(spec.route.map_name)
-        self._set_weather(spec.weather)
+        self.set_weather(spec.weather)
         self.scenario = scenario
         self.route = build_route(self.carla_map, spec.route)
         self._lights = lights_on(self._bridge.world, self.route)
@@ -230,11 +230,11 @@ class Drive:
         self._done = True
         self._bridge.destroy_all()
 
-    def _set_weather(self, fields: dict[str, float]) -> None:
-        if self._weather == (self.map_name, fields):
-            return
-        self._bridge.world.set_weather(weather_of(fields))
-        self._weather = (self.map_name, fields)
+    def set_weather(self, fields: dict[str, float]) -> None:
+        """Weather of the next tick's pictures, up to the next reset; `fields` as in `weather.weather_of`."""
+        if self._weather != (self.map_name, fields):
+            self._bridge.world.set_weather(weather_of(fields))
+            self._weather = (self.map_name, fields)
 
     def _spawn_ego(self) -> carla.Actor:
         x_m, y_m, yaw_rad = self.route.pose_at(0.0)

@@ -1,10 +1,12 @@
-"""Weather by the fields that differ from clear noon."""
+"""Weather by the fields that differ from clear noon, and CARLA's own by name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import carla
+
+from ..errors import UsageError
 
 _NOON = carla.WeatherParameters.ClearNoon
 _FIELDS = {
@@ -24,3 +26,18 @@ def weather_of(fields: Mapping[str, float]) -> carla.WeatherParameters:
     for name, value in {**_FIELDS, **fields}.items():
         setattr(weather, name, value)
     return weather
+
+
+def preset(name: str) -> dict[str, float]:
+    """All fields of one of CARLA's weathers.
+
+    Args:
+        name: Such as `HardRainNoon`.
+
+    Raises:
+        UsageError: CARLA has none of this name.
+    """
+    known = getattr(carla.WeatherParameters, name, None)
+    if not isinstance(known, carla.WeatherParameters):
+        raise UsageError(f"CARLA has no weather `{name}`", fix="use a name such as ClearNoon or HardRainNoon")
+    return {field: float(getattr(known, field)) for field in _FIELDS}

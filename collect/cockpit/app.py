@@ -21,10 +21,12 @@ from ...sim_bridge.moment import Moment
 from ...vocabulary import Authority, Case, Outcome, Plan
 from ..alerts import Sound
 from ..devices.state import Action, DeviceState
+from ..driver_words import WEATHER
 from ..help_requests import HelpMonitor
 from ..recorder import Recording
 from ..session import POLICY_FRAMES, policy_input, with_ledger
 from .dash import Dash, EpisodeInfo
+from .gauges import words_of
 from .labels import LABEL_EVENT, LabelPrompt
 from .links import Links
 from .messages import Question, SetOut, Step
@@ -213,7 +215,7 @@ class EpisodeLoop:
         if Action.PAUSE in actions:
             self._pause()
         self._dash_actions(actions)
-        self._label(actions)
+        self._say(actions)
         self._steps()
         self._answers()
         self._watch_children()
@@ -265,7 +267,7 @@ class EpisodeLoop:
         for text in self._devices.notices():
             self._dash.say(text, self._now_s())
 
-    def _label(self, actions: tuple[Action, ...]) -> None:
+    def _say(self, actions: tuple[Action, ...]) -> None:
         for action in actions:
             label = self._prompt.act(action.value, self._now_s())
             if label is not None:
@@ -274,6 +276,11 @@ class EpisodeLoop:
             elif action is Action.NOTE:
                 self._tape.event("mark", self._pilot.moment.tick, {})
                 self._dash.say("marked for a note", self._now_s())
+            elif action is Action.WEATHER:
+                preset = self._dash.weather()
+                self._links.world.weather(preset)
+                self._tape.event(WEATHER, self._pilot.moment.tick, {"preset": preset})
+                self._dash.say(f"weather: {words_of(preset).lower()}", self._now_s())
 
     def _steps(self) -> None:
         pilot = self._pilot

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from itertools import cycle
 
 import pygame
 
@@ -18,6 +19,8 @@ from .tape import Tape
 from .views import SEATS, policy_view
 
 NOTICE_S = 4.0
+# CARLA's names, in the order of the key; most cases begin at clear noon.
+WEATHERS = ("CloudyNoon", "WetNoon", "HardRainNoon", "ClearSunset", "ClearNight", "ClearNoon")
 BLINK_S = 1.0
 _LEVELS = {
     AlertStatus.NORMAL: Level.INFO,
@@ -32,7 +35,7 @@ class EpisodeInfo:
 
     Attributes:
         generation: Label of the generation, or `hud_state.HIDDEN`.
-        episode: "3 of 10", or "".
+        episode: "drive 3 of 10", or "".
         practice: Nothing of it trains.
         hide_words: Blind mode: the reasoning would tell generations apart.
     """
@@ -57,6 +60,7 @@ class Dash:
         self._views = (*SEATS, *(policy_view(camera) for camera in cameras))
         self._view = 0
         self._notices: list[tuple[str, float]] = []
+        self._weathers = cycle(WEATHERS)
         self._help, self._hud, self._blinker = False, True, 0
         self._inset: pygame.Surface | None = None
         self._inset_name = cameras[0].name if cameras else ""
@@ -87,6 +91,10 @@ class Dash:
         elif action is Action.BLINK_RIGHT:
             self._blinker = 0 if self._blinker == 1 else 1
         return False
+
+    def weather(self) -> str:
+        """The next weather, by CARLA's name."""
+        return next(self._weathers)
 
     def say(self, text: str, now_s: float) -> None:
         """Show a notice for a while."""

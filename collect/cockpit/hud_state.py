@@ -90,7 +90,7 @@ class HudState:
         paused: The driver paused the drive.
         takeovers: Of this episode.
         scenario: Its name.
-        episode: "3 of 10", or "".
+        episode: "drive 3 of 10", or "".
         progress_m: Along the route.
         route_m: Length of the route; 0 for unknown.
         real_time_factor: Simulated per real second.

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ...vocabulary import CameraSpec, Case
-from .messages import Answer, Fault, Order, Question, Ready, Run, Seat, SetOut, SetUp, Step
+from .messages import Answer, Fault, Order, Question, Ready, Run, Seat, SetOut, SetUp, Step, Weather
 from .ring import Picture, Ring
 from .views import HEIGHT_PX, WIDTH_PX
 
@@ -213,6 +213,10 @@ class WorldLink:
         """Show the picture of this camera."""
         self._camera = camera
         self._child.send(Seat(camera))
+
+    def weather(self, preset: str) -> None:
+        """Another weather from the next tick on, by CARLA's name."""
+        self._child.send(Weather(preset))
 
     def take(self) -> list[SetOut | Step]:
         """What has come since the last call, in order."""

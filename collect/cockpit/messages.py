@@ -64,6 +64,13 @@ class Seat:
 
 
 @dataclass(frozen=True, slots=True)
+class Weather:
+    """To the world: another weather from the next tick on, by CARLA's name."""
+
+    preset: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """From a child: it can be used."""
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...errors import UsageError
 from ...scoring.frames import into_ego
+from ...sim_bridge.weather import preset
 from ...store.episodes import EpisodeReader, sealed
 from ...store.records import WARMUP, PlanRow
 from ...vocabulary import (
@@ -25,10 +26,11 @@ from ...vocabulary import (
     Float,
     HandoverState,
 )
+from ..driver_words import WEATHER
 from .dash import sentence
 from .hud_state import HudState, Level, Notice
 from .overlay import from_now
-from .rerender import Rerenderer, weather_of
+from .rerender import Rerenderer, weather_look, weather_of
 from .views import HEIGHT_PX, SEATS, WIDTH_PX, letterbox, policy_view
 
 DRIVEN_S = 3.0  # of the driver's own path ahead
@@ -97,6 +99,11 @@ class Recorded:
         self.authority = [_authority(name) for name in self._columns["executed_by"]]
         self.states = [str(name) for name in self._columns["handover_state"]]
         self.takeovers = [event.tick for event in self.reader.events if event.kind == "takeover"]
+        self._weathers = [
+            (event.tick, weather_look(preset(str(event.data["preset"]))))
+            for event in self.reader.events
+            if event.kind == WEATHER
+        ]
         self._plan_ticks = [row.plan.tick for row in self.reader.plans]
         self._frame_ticks = sorted(self.reader.frame_ticks)
         self._picture = lru_cache(maxsize=PICTURES_KEPT)(self._draw)
@@ -178,7 +185,9 @@ class Recorded:
     def _draw(self, tick: int, camera: CameraSpec) -> NDArray[np.uint8]:
         assert self._renderer is not None
         reader = self.reader
-        return self._renderer.picture(camera, reader.ego(tick), reader.agents_at(tick), reader.lights(tick))
+        weather = next((look for begun, look in reversed(self._weathers) if begun < tick), None)
+        here = reader.ego(tick), reader.agents_at(tick), reader.lights(tick)
+        return self._renderer.picture(camera, *here, weather)
 
     def _decode(self, tick: int) -> pygame.Surface:
         image = np.ascontiguousarray(self.reader.images(tick)[0])
@@ -207,7 +216,7 @@ class Recorded:
         for event in self.reader.events:
             left_s = 4.0 - (tick - event.tick) * TICK_S
             if 0.0 < left_s <= 4.0:
-                detail = event.data.get("reason") or event.data.get("kind") or ""
+                detail = event.data.get("reason") or event.data.get("kind") or event.data.get("preset") or ""
                 words = f"{event.kind}: {detail}" if detail else event.kind
                 found.append(Notice(words.replace("_", " "), left_s))
         if self.problem:

@@ -80,6 +80,7 @@ class Rerenderer:
         ego: EgoState,
         agents: tuple[Agent, ...],
         lights: tuple[tuple[int, str], ...],
+        weather: WeatherLook | None = None,
     ) -> Picture:
         """What a camera on the ego sees.
 
@@ -88,6 +89,7 @@ class Rerenderer:
             ego: The ego.
             agents: Everybody else.
             lights: Recorded states of the route's lights, in the order met.
+            weather: None for the episode's own.
 
         Returns:
             (H, W, 4) BGRA.
@@ -103,7 +105,7 @@ class Rerenderer:
             camera.height_px,
             camera.fov_deg,
             _batch(ego, agents),
-            self.weather,
+            weather or self.weather,
             self._lights(lights),
             EGO_ID if inside else 0,
         ).bgra

@@ -151,7 +151,7 @@ class CockpitWindow:
             recording=order.recording,
             info=EpisodeInfo(
                 generation=HIDDEN if order.blind else order.car.generation,
-                episode=order.label,
+                episode=title.lower(),
                 practice=order.practice,
                 hide_words=order.blind,
             ),

@@ -24,9 +24,10 @@ from ...errors import TakeoverError
 from ...sim_bridge.bridge import Bridge, leave_process
 from ...sim_bridge.drive import Drive
 from ...sim_bridge.server import EmbeddedServer
+from ...sim_bridge.weather import preset
 from ...vocabulary import TICK_S, CameraSpec, Control
 from ..arbiter import SAFE_STOP
-from .messages import STALE_ORDER, Fault, Order, Ready, Run, Seat, SetOut, SetUp, Step
+from .messages import STALE_ORDER, Fault, Order, Ready, Run, Seat, SetOut, SetUp, Step, Weather
 from .pacer import Pacer
 from .ring import Ring
 from .views import CHASE, HEIGHT_PX, WIDTH_PX
@@ -93,6 +94,8 @@ class World:
             self._running = command.running
         elif isinstance(command, Seat):
             self._drive.show(command.camera, self._picture)
+        elif isinstance(command, Weather):
+            self._drive.set_weather(preset(command.preset))
 
     def _tick(self) -> None:
         now_s = time.monotonic()

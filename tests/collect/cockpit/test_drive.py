@@ -14,9 +14,11 @@ import pygame
 import pytest
 
 from takeover.collect.cockpit.app import End, EpisodeEnd, drive_episode
+from takeover.collect.cockpit.dash import WEATHERS
 from takeover.collect.cockpit.hud import Hud
 from takeover.collect.cockpit.hud_state import HudState
 from takeover.collect.cockpit.links import Links, LinkSettings
+from takeover.collect.cockpit.recorded import Recorded
 from takeover.collect.devices.state import Action
 from takeover.collect.labels import label_episode
 from takeover.collect.recorder import Recording
@@ -107,6 +109,30 @@ def test_a_drive_becomes_a_sealed_episode_with_its_takeover(links: Links, tmp_pa
     if before == "policy":  # a starved policy is a safe stop by then
         assert Phase.NEGATIVE in phases
     assert labels.pairs
+
+
+def test_the_weather_key_changes_what_everybody_sees_and_replay_knows_it(
+    links: Links, tmp_path: Path
+) -> None:
+    night = (Action.WEATHER,) * (WEATHERS.index("ClearNight") + 1)
+    end = drive(
+        links, tmp_path, (Stretch(0.0), Stretch(1.0, actions=night), Stretch(2.5, actions=(Action.QUIT,)))
+    )
+    assert end.path is not None
+    reader = EpisodeReader(end.path)
+    changes = [event for event in reader.events if event.kind == "weather"]
+    assert [event.data["preset"] for event in changes] == list(WEATHERS[: len(night)])
+    assert reader.images(reader.frame_ticks[-1]).mean() < 0.6 * reader.images(0).mean()
+    replayed = Recorded(end.path)
+    seat = replayed.views[0]
+    day, dark = (
+        pygame.surfarray.array3d(replayed.picture(tick, seat)).mean()
+        for tick in (changes[-1].tick, reader.frame_ticks[-1])
+    )
+    assert dark < 0.6 * day
+    again = drive(links, tmp_path, (Stretch(0.0), Stretch(0.6, actions=(Action.QUIT,))))
+    assert again.path is not None
+    assert EpisodeReader(again.path).images(0).mean() == pytest.approx(reader.images(0).mean(), rel=0.01)
 
 
 def test_a_signal_seals_what_there_is(links: Links, tmp_path: Path) -> None:
