@@ -8,7 +8,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from .touching import borders_meet
+
 Array = NDArray[np.float64]
+
+ROUNDING = 1e-14  # of the coordinates: a gap below this may be none
 
 
 @njit(
@@ -30,18 +34,39 @@ def overlap(
     other_half_length: float,
     other_half_width: float,
 ) -> bool:
-    """Whether two boxes meet; boxes that only touch do. Circles decide first, as most pairs are far apart."""
+    """Whether two boxes meet; boxes that only touch do. Circles decide first, as most pairs are far apart.
+
+    Within rounding of touching the corners decide, exactly.
+    """
     dx, dy = other_x - x, other_y - y
     reach = math.hypot(half_length, half_width) + math.hypot(other_half_length, other_half_width)
-    if dx * dx + dy * dy > reach * reach:
+    doubt = ROUNDING * (abs(x) + abs(y) + abs(other_x) + abs(other_y) + reach)
+    far = reach + doubt
+    if dx * dx + dy * dy > far * far:
         return False
     c = abs(cos * other_cos + sin * other_sin)  # |cos| and |sin| of the angle between them
     s = abs(cos * other_sin - sin * other_cos)
-    return (
-        abs(dx * cos + dy * sin) <= half_length + other_half_length * c + other_half_width * s
-        and abs(dy * cos - dx * sin) <= half_width + other_half_length * s + other_half_width * c
-        and abs(dx * other_cos + dy * other_sin) <= other_half_length + half_length * c + half_width * s
-        and abs(dy * other_cos - dx * other_sin) <= other_half_width + half_length * s + half_width * c
+    gap = max(
+        abs(dx * cos + dy * sin) - half_length - other_half_length * c - other_half_width * s,
+        abs(dy * cos - dx * sin) - half_width - other_half_length * s - other_half_width * c,
+        abs(dx * other_cos + dy * other_sin) - other_half_length - half_length * c - half_width * s,
+        abs(dy * other_cos - dx * other_sin) - other_half_width - half_length * s - half_width * c,
+    )
+    if abs(gap) > doubt:
+        return gap < 0.0
+    return borders_meet(
+        x,
+        y,
+        cos,
+        sin,
+        half_length,
+        half_width,
+        other_x,
+        other_y,
+        other_cos,
+        other_sin,
+        other_half_length,
+        other_half_width,
     )
 
 

@@ -5,6 +5,7 @@ Plans are in the ego frame of the box centre, as everywhere in this project; NAV
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,7 +102,7 @@ def _comfort(states: Array, parabola: Array, yaw_rate: Array, yaw_accel: Array) 
 @njit(
     "void(float64[:, :, ::1], float64[:, :, ::1], float64[:, ::1], int8[::1], float64[:, ::1], float64[:, ::1],"
     " int64[::1], int64[::1], int64[::1], float64[:, ::1], float64[:, ::1], float64[::1], float64[:, ::1],"
-    " float64[:, ::1], float64[:, ::1], float64[:, ::1])",
+    " float64[:, ::1], float64[:, ::1], int64, float64[:, ::1])",
     cache=True,
 )
 def _metrics(
@@ -120,6 +121,7 @@ def _metrics(
     parabola: Array,
     yaw_rate: Array,
     yaw_accel: Array,
+    ttc_last: int,
     out: Array,
 ) -> None:
     """Fill out (P, 5) with nc, dac, ttc, comfort, progress."""
@@ -132,7 +134,9 @@ def _metrics(
         out[p, 1] = ground_along(
             states, vehicle, near, points, starts, runs, kinds, bounds, run_bounds, areas
         )
-        out[p, 0], out[p, 2] = collisions(states, areas, frames, sizes, agent_kinds, length, width, to_centre)
+        out[p, 0], out[p, 2] = collisions(
+            states, areas, frames, sizes, agent_kinds, length, width, to_centre, ttc_last
+        )
         out[p, 3] = _comfort(states, parabola, yaw_rate, yaw_accel)
         out[p, 4] = progress(states, to_centre, line)
 
@@ -215,8 +219,14 @@ def track_plans(scene: Scene, plans: ArrayLike) -> Array:
     return out
 
 
-def score_tracks(scene: Scene, tracks: ArrayLike) -> PdmsScores:
-    """Score tracked motions (P, 41, 7) as `track_plans` returns them."""
+def terms_of(scene: Scene, tracks: ArrayLike, ttc_last: int = STEPS) -> tuple[Array, ...]:
+    """NC, DAC, TTC, C and progress in metres, each (P,), of tracked motions (P, 41, 7).
+
+    Args:
+        scene: What they are scored against.
+        tracks: Of `track_plans`.
+        ttc_last: TTC looks ahead from no later step than this.
+    """
     given = np.array(tracks, np.float64, order="C")
     area = scene.area
     out = np.empty((len(given), 5))
@@ -236,9 +246,15 @@ def score_tracks(scene: Scene, tracks: ArrayLike) -> PdmsScores:
         _PARABOLA,
         _YAW_RATE,
         _YAW_ACCEL,
+        ttc_last,
         out,
     )
-    nc, dac, ttc, comfort, progress_m = np.ascontiguousarray(out.T)
+    return tuple(np.ascontiguousarray(out.T))
+
+
+def score_tracks(scene: Scene, tracks: ArrayLike) -> PdmsScores:
+    """Score tracked motions (P, 41, 7) as `track_plans` returns them."""
+    nc, dac, ttc, comfort, progress_m = terms_of(scene, tracks)
     multiplier = nc * dac
     gained = progress_m * multiplier
     most = np.maximum(gained, scene.reference_progress_m * scene.reference_multiplier)
@@ -323,3 +339,9 @@ def _centres(states: Array, vehicle: VehicleParams) -> Array:
     x = states[..., RX] + vehicle.rear_to_centre_m * np.cos(heading)
     y = states[..., RY] + vehicle.rear_to_centre_m * np.sin(heading)
     return np.stack((x, y, heading), -1)
+
+
+if __name__ == "__main__":
+    from .pdms_command import main
+
+    sys.exit(main())

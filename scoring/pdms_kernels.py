@@ -156,7 +156,7 @@ def near_steps(
 
 @njit(
     "UniTuple(float64, 2)(float64[:, ::1], boolean[:, ::1], float64[:, :, ::1], float64[:, ::1], int8[::1],"
-    " float64, float64, float64)",
+    " float64, float64, float64, int64)",
     cache=True,
 )
 def collisions(
@@ -168,6 +168,7 @@ def collisions(
     half_length: float,
     half_width: float,
     rear_to_centre: float,
+    ttc_last: int,
 ) -> tuple[float, float]:
     """NC and TTC of one tracked plan.
 
@@ -180,6 +181,7 @@ def collisions(
         half_length: Of the ego.
         half_width: Of the ego.
         rear_to_centre: Of the ego.
+        ttc_last: TTC looks ahead from no later step.
 
     Returns:
         NC in {0, 0.5, 1} and TTC in {0, 1}.
@@ -202,7 +204,7 @@ def collisions(
             cos, sin = math.cos(track[t, HEADING]), math.sin(track[t, HEADING])
             aside = areas[t, 0] or areas[t, 1]
             for d in TTC_AHEAD:
-                if d > 0 and (ttc_ignored or ttc == 0.0 or abs(speed) < TTC_STOPPED_MPS):
+                if d > 0 and (t > ttc_last or ttc_ignored or ttc == 0.0 or abs(speed) < TTC_STOPPED_MPS):
                     break
                 f = t + d
                 ax, ay = frames[a, f, X], frames[a, f, Y]
@@ -218,7 +220,7 @@ def collisions(
                     continue
                 distance = math.hypot(dx, dy)
                 facing = (dx * cos + dy * sin) / distance if distance > 0.0 else 1.0
-                if not ttc_ignored and abs(speed) >= TTC_STOPPED_MPS:
+                if t <= ttc_last and not ttc_ignored and abs(speed) >= TTC_STOPPED_MPS:
                     if facing > COS_AHEAD or ((aside or areas[t, 2]) and not facing < COS_BEHIND):
                         ttc = 0.0
                     else:

