@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import pygame
+
+from .hud_state import HudState
+from .painter import Draws
 
 STEP_S = 0.1
 # Seconds after the place was entered, key, seconds held; letters are typed.
@@ -13,8 +17,8 @@ KEYS: dict[str, tuple[tuple[float, int, float], ...]] = {
     "consent": ((0.3, pygame.K_d, 0.0), (0.4, pygame.K_e, 0.0), (0.5, pygame.K_m, 0.0), (0.6, pygame.K_o, 0.0),
                 (0.9, pygame.K_RETURN, 0.0)),
     "start": ((0.5, pygame.K_RETURN, 0.0),),
-    "drive": ((5.0, pygame.K_t, 0.0), (5.1, pygame.K_s, 2.0), (7.2, pygame.K_g, 0.0), (7.4, pygame.K_1, 0.0),
-              (8.5, pygame.K_y, 0.0)),
+    "drive": ((2.0, pygame.K_t, 0.0), (2.1, pygame.K_s, 1.5), (3.9, pygame.K_g, 0.0), (4.1, pygame.K_1, 0.0),
+              (5.0, pygame.K_y, 0.0)),
     "end": ((1.0, pygame.K_RETURN, 0.0),),
 }  # fmt: skip
 
@@ -33,6 +37,10 @@ class Demo:
         """A page or a drive has begun."""
         with self._lock:
             self._place, self._since_s = place, time.monotonic()
+
+    def watching(self, hud: Draws) -> Draws:
+        """The HUD of one drive; the place is `drive` from its first picture of a moving world on."""
+        return _Watched(hud, lambda: self.at("drive"))
 
     def close(self) -> None:
         """No key any more."""
@@ -56,6 +64,23 @@ class Demo:
             for item in [item for item in held if item[0] <= now_s]:
                 held.remove(item)
                 _post(pygame.KEYUP, item[1])
+
+
+class _Watched:
+    def __init__(self, hud: Draws, begun: Callable[[], None]) -> None:
+        self._hud, self._begun, self._moves = hud, begun, False
+
+    def draw(
+        self,
+        surface: pygame.Surface,
+        picture: pygame.Surface | None,
+        state: HudState,
+        inset: pygame.Surface | None = None,
+    ) -> None:
+        if not self._moves and state.time_s > 0.0:
+            self._moves = True
+            self._begun()
+        self._hud.draw(surface, picture, state, inset)
 
 
 def _post(kind: int, key: int) -> None:

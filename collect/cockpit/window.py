@@ -133,8 +133,6 @@ class CockpitWindow:
         self.prepare(order.car)
         links = self._links
         assert links is not None
-        if self._demo is not None:
-            self._demo.at("drive")
         if links.world.fault:
             links.world.restart()
         # The old page would look frozen while the children start and the case is built.
@@ -146,7 +144,7 @@ class CockpitWindow:
             order.recording.case,
             self._devices,
             self._surface,
-            self._hud,
+            self._hud if self._demo is None else self._demo.watching(self._hud),
             episodes=self._home / "episodes",
             recording=order.recording,
             info=EpisodeInfo(
