@@ -310,7 +310,7 @@ class EndPage(Page):
             said = ", ".join(WORDS.get(word, word) for word in (line.verdict, line.reason) if word)
             surface.blit(text.line(said, 15, SKY), (LEFT_PX + 420, y + 11))
             vetoed = line.verdict in ("mistake", "discard")
-            pairs = "never trains" if vetoed else f"{line.pairs} pairs" if line.pairs else line.why_not
+            pairs = "never trains" if vetoed else counted(line.pairs, "pair") if line.pairs else line.why_not
             colour = MINT if line.pairs and not vetoed else MUTED
             surface.blit(text.line(pairs, 15, colour), (LEFT_PX + 700, y + 11))
             if line.note:
@@ -342,12 +342,17 @@ class Facts:
     def tiles(self) -> tuple[str, ...]:
         """One figure and its words each."""
         return (
-            f"{self.drives} {'drive' if self.drives == 1 else 'drives'}",
+            counted(self.drives, "drive"),
             f"{self.minutes:.1f} minutes",
             f"{self.driven_km:.2f} km",
-            f"{self.takeovers} {'takeover' if self.takeovers == 1 else 'takeovers'}",
-            f"{self.pairs} {'pair' if self.pairs == 1 else 'pairs'} to learn from",
+            counted(self.takeovers, "takeover"),
+            f"{counted(self.pairs, 'pair')} to learn from",
         )
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 pair`, `2 pairs`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _title(surface: pygame.Surface, text: Text, title: str, line: str) -> int:

@@ -26,7 +26,7 @@ from .drivers import Driver, DriverBook
 from .gauges import words_of
 from .labels import WORDS
 from .schedule import Schedule
-from .screens import QUIT, ConsentPage, EndPage, Facts, Page, Saying, StartPage, TakeoverLine
+from .screens import QUIT, ConsentPage, EndPage, Facts, Page, Saying, StartPage, TakeoverLine, counted
 
 MAX_FAULTS = 3  # of the simulator in a row; then the sitting ends
 
@@ -171,7 +171,7 @@ class SittingSummary:
         lines = [", ".join(facts.tiles)]
         for row in self.takeovers:
             said = ", ".join(WORDS.get(w, w) for w in (row["verdict"], row["reason"]) if w)
-            came = f"{row['pairs']} pairs" if row["pairs"] else row["why_not"]
+            came = counted(row["pairs"], "pair") if row["pairs"] else row["why_not"]
             lines.append(
                 f"  {row['episode_id'][:8]} tick {row['onset_tick']:>5}  {row['words']:<40} {said:<28} {came}"
             )
@@ -349,7 +349,7 @@ def takeover_lines(store: Store, episode_ids: Sequence[str]) -> list[TakeoverLin
             mine = [pair for pair in episode["pairs"] if pair["takeover_id"] == row["takeover_id"]]
             reasons = [pair["reject_reason"] for pair in mine if not pair["admitted"]]
             minutes, seconds = divmod(int(row["onset_tick"] * TICK_S), 60)
-            why = words_of(max(set(reasons), key=reasons.count)).lower() if reasons else "no candidate"
+            why = max(set(reasons), key=reasons.count).replace("_", " ") if reasons else "no candidate"
             pairs = sum(pair["admitted"] for pair in mine)
             found.append(
                 TakeoverLine(
