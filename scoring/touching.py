@@ -38,7 +38,7 @@ def _two_product(a: float, b: float) -> tuple[float, float]:
 
 @njit("int64(float64, float64, float64, float64, float64, float64)", cache=True)
 def side(ax: float, ay: float, bx: float, by: float, px: float, py: float) -> int:
-    """Exact side of p seen along a to b: 1 left, -1 right, 0 on the line."""
+    """Exact side of p seen along a to b: 1 left, -1 right, 0 on the line; exact while no product underflows."""
     left, right = (ax - px) * (by - py), (ay - py) * (bx - px)
     if abs(left - right) > _FILTER * (abs(left) + abs(right)):
         return 1 if left > right else -1
