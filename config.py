@@ -51,6 +51,12 @@ class BootstrapConfig(Section):
         170, ge=1, description="nominal expert drives; few of them, and plans are too rough to follow"
     )
     longtail_episodes: int = Field(90, ge=0, description="the small fixed dose of long-tail expert drives")
+    hazard_share: float = Field(
+        0.4,
+        ge=0,
+        lt=1,
+        description="weight of the long-tail drives' frames, decoys apart, wherever expert drives train",
+    )
     decoy_episodes: int = Field(
         40,
         ge=0,

@@ -241,15 +241,15 @@ class Loop:
         policy = Policy.tiny(seed)
         reports = []
         if config.see_steps:
-            experts = [self.home / row["path"] for row in self._expert_drives()]
-            frames = grounded_frames([EpisodeReader(path) for path in experts], STRIDE_PX)
+            readers = [EpisodeReader(self.home / row["path"]) for row in self._expert_drives()]
+            frames = grounded_frames(readers, STRIDE_PX)
             self.progress.stage(f"generation 0: seeing, on {len(frames)} pictures", config.see_steps)
             reports.append(run_grounding(policy, frames, config.see_steps, seed, self._ticker()))
         samples = self._replay()
         self.progress.stage(f"generation 0: SFT on {len(samples)} scenes", config.max_steps)
         sft = bootstrap_config(config.max_steps, config.batch, config.learning_rate)
-        scratch = self.home / "stages" / "bootstrap"
-        reports.append(run_sft(policy, samples, sft, seed, self._ticker(), scratch))
+        out = self.home / "stages" / "bootstrap"
+        reports.append(run_sft(policy, samples, sft, seed, self._ticker(), out))
         if config.refit_epochs:
             refit = RefitConfig(epochs=config.refit_epochs, learning_rate=1e-3)
             steps = config.refit_epochs * -(-len(samples) // refit.per_device_train_batch_size)
@@ -299,11 +299,13 @@ class Loop:
 
     def _replay(self) -> list[DrivingSample]:
         """Samples of every expert drive of this home; read once a process."""
-        rows = self._expert_drives()
-        if self._replay_samples is None or self._replay_samples[0] != len(rows):
-            self.progress.stage("reading the expert's drives", len(rows))
-            ids = [row["episode_id"] for row in rows]
-            self._replay_samples = len(rows), replay_samples(self.store, ids, self.progress.advance)
+        from .refine.datasets import emphasised
+
+        ids = [row["episode_id"] for row in self._expert_drives()]
+        if self._replay_samples is None or self._replay_samples[0] != len(ids):
+            self.progress.stage("reading the expert's drives", len(ids))
+            samples = replay_samples(self.store, ids, self.progress.advance)
+            self._replay_samples = len(ids), emphasised(samples, self.config.bootstrap.hazard_share)
         return self._replay_samples[1]
 
     def _expert_drives(self) -> list[dict[str, Any]]:
@@ -452,8 +454,6 @@ class Loop:
     ) -> dict[str, Any]:
         self.champions.promote(generation, old, evidence, self.run_id, number)
         return {"champion": generation}
-
-    # Commands beside `run`
 
     def collect_only(self) -> dict[str, Any]:
         """`loop collect`: drive the champion with the driver watching; label what was recorded."""

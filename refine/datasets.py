@@ -20,6 +20,7 @@ from ..errors import RefineError, RoleError
 from ..models.actions import ActionCodec
 from ..models.policy import Policy
 from ..models.prompts import PromptMode, write_answer
+from ..sim_bridge.scenarios.cases import NOMINAL_TYPES, parse_case
 from ..vocabulary import PLAN_POINTS, DrivingSample, Float, PairSource, PolicyInput, PreferencePair, Role
 from .config import DpoConfig, GrpoConfig, SftConfig
 
@@ -126,6 +127,16 @@ def with_share(
         return list(samples)
     factor = min(share / (1.0 - share) * other / own, MAX_FACTOR)
     return [replace(s, weight=s.weight * factor) for s in samples]
+
+
+def emphasised(samples: Sequence[DrivingSample], share: float) -> list[DrivingSample]:
+    """Expert samples in which those of long-tail drives, decoys apart, hold a share of the weight; 0 changes nothing."""
+    if not share:
+        return list(samples)
+    cases = [parse_case(s.case_id) for s in samples]
+    hazard = [not case.decoy and case.scenario not in NOMINAL_TYPES for case in cases]
+    calm = [s for s, there in zip(samples, hazard, strict=True) if not there]
+    return [*with_share([s for s, there in zip(samples, hazard, strict=True) if there], calm, share), *calm]
 
 
 def sft_rows(

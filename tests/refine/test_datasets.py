@@ -16,6 +16,7 @@ from takeover.refine.datasets import (
     collate_sft,
     dpo_rows,
     draws,
+    emphasised,
     grpo_rows,
     perturbed,
     sft_rows,
@@ -148,3 +149,14 @@ def test_a_share_of_all_weight() -> None:
     assert few[0].weight == 4.0 * takeovers[0].weight  # not the 81 that the share asks for
     assert with_share(takeovers, [], 0.4) == takeovers
     assert with_share([], replay, 0.4) == []
+
+
+def test_expert_drives_of_the_long_tail_are_emphasised() -> None:
+    calm = [replace(s, case_id=f"LaneFollowing/{i}") for i, s in enumerate(make_samples(6, negative=False))]
+    decoy = [replace(calm[0], case_id="StaticCutIn.decoy/7")]
+    hazard = [replace(calm[0], case_id="StaticCutIn/8"), replace(calm[0], case_id="ParkedObstacle/9")]
+    samples = emphasised([*calm, *decoy, *hazard], 0.5)
+    weight = {s.case_id: s.weight for s in samples}
+    assert weight["StaticCutIn/8"] == weight["ParkedObstacle/9"] == pytest.approx(3.5)  # 2 hold as much as 7
+    assert {weight[s.case_id] for s in [*calm, *decoy]} == {1.0}
+    assert emphasised(calm, 0.0) == calm
