@@ -1,5 +1,6 @@
-"""Makes `pictures/cockpit-*.png` of `cockpit.md` from recorded drives: `python -P docs/cockpit_pictures.py HOME`.
+"""Makes pictures of `cockpit.md` from recorded drives: `python -P docs/cockpit_pictures.py HOME`.
 
+They are `pictures/cockpit-{autonomous,driver,states,replay}.png`; request, hand-back and end were taken from the window.
 HOME holds the drives of a finished `loop run`. Roads, agents, speeds, plans and takeovers are recorded; they are drawn again
 by the cockpit's own code. What unattended drives have not (a request for help, a hand-back, hands) is posed.
 """
@@ -26,12 +27,8 @@ from takeover.collect.cockpit.overlay import driver_path
 from takeover.collect.cockpit.recorded import Recorded
 from takeover.collect.cockpit.replay import Theatre
 from takeover.collect.cockpit.rerender import Rerenderer, weather_look
-from takeover.collect.cockpit.screens import EndPage, Facts
-from takeover.collect.cockpit.sitting import takeover_lines
-from takeover.collect.cockpit.text import Text
 from takeover.collect.cockpit.views import CHASE, HEIGHT_PX, HOOD, WIDTH_PX
 from takeover.collect.devices.keyboard import HELP
-from takeover.store.database import Store
 from takeover.store.episodes import EpisodeReader, sealed
 from takeover.vocabulary import Authority, CameraSpec, Control, HandoverState
 
@@ -203,24 +200,6 @@ def colours(pictures: dict[str, pygame.Surface]) -> pygame.Surface:
     return sheet
 
 
-def end_screen(home: Path) -> pygame.Surface:
-    """The page after a sitting, of three recorded drives."""
-    store = Store(home)
-    paths = [episode_of(home, name) for name in ("DynamicObjectCrossing", "HardBreakRoute", "ParkedObstacle")]
-    lines = takeover_lines(store, [path.name for path in paths])
-    outcomes = [EpisodeReader(path).outcome for path in paths]
-    facts = Facts(
-        len(paths),
-        sum(one.duration_s for one in outcomes) / 60.0,
-        sum(one.driven_m for one in outcomes) / 1000.0,
-        len(lines),
-        sum(line.pairs for line in lines),
-    )
-    surface = pygame.Surface(SIZE, 0, 32)
-    EndPage(facts.tiles, lines).draw(surface, Text())
-    return surface
-
-
 def replayed(home: Path) -> pygame.Surface:
     """The replay's window with its timeline."""
     theatre = Theatre(Recorded(episode_of(home, "ParkedObstacle")))
@@ -235,8 +214,8 @@ def main(home: Path) -> None:
     pygame.font.init()
     hud = Hud(SIZE, HELP)
     pictures = {shot.name: draw(home, shot, hud) for shot in SHOTS}
-    others = {"states": colours(pictures), "end": end_screen(home), "replay": replayed(home)}
-    for name in ("probation", "safe-stop"):
+    others = {"states": colours(pictures), "replay": replayed(home)}
+    for name in ("request", "handback", "probation", "safe-stop"):
         del pictures[name]  # they are on the sheet of states
     for name, picture in {**pictures, **others}.items():
         rgb = Image.fromarray(pygame.surfarray.array3d(picture).swapaxes(0, 1))
