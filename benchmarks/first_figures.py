@@ -82,7 +82,8 @@ def _longer_sft(loop: Loop, cases: list) -> list[CaseResult]:  # type: ignore[ty
         loop.home / "stages" / "replay_only",
         replay=replay,
     )
-    refit_head(policy, replay[: config.refit.max_samples], config.refit, 0)
+    some = np.random.default_rng(0).permutation(len(replay))[: config.refit.max_samples]
+    refit_head(policy, [replay[i] for i in some], config.refit, 0)
     loop.progress.stage("SFT on replay only, driven", len(cases))
     with loop._rollouts() as fleet:
         return evaluate_cases(
