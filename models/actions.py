@@ -78,7 +78,9 @@ class ActionCodec:
         price = 1e-3 * (np.abs(self._accel) + 20 * np.abs(self._curvature))
         beams = np.zeros((1, 0), np.int64)
         costs = np.zeros(1)
-        ends = np.array([[0.0, 0.0, 0.0, speed_mps]])  # x_m, y_m, yaw_rad, speed_mps where each beam has come to
+        ends = np.array(
+            [[0.0, 0.0, 0.0, speed_mps]]
+        )  # x_m, y_m, yaw_rad, speed_mps where each beam has come to
         for step in range(PLAN_POINTS):
             grown = np.repeat(ends, n, 0)
             moves = rollout_states(
@@ -95,7 +97,9 @@ class ActionCodec:
             costs = np.repeat(costs, n) + np.tile(price, len(costs))
             if counts[step]:
                 costs = costs + np.sum((grown[:, :2] - target[step]) ** 2, axis=1)
-            near = np.flatnonzero(costs <= np.partition(costs, BEAM - 1)[BEAM - 1])  # sorting them all is dear
+            near = np.flatnonzero(
+                costs <= np.partition(costs, BEAM - 1)[BEAM - 1]
+            )  # sorting them all is dear
             keep = near[np.argsort(costs[near], kind="stable")[:BEAM]]
             parent, action = np.divmod(keep, n)
             beams = np.concatenate((beams[parent], action[:, None]), axis=1)
