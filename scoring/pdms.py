@@ -13,6 +13,8 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from ..vocabulary import PLAN_POINTS, PLAN_STEP_S, Float
+from .collisions import collisions, reach_of, windows_of
+from .drivable import place_boxes, stays_on
 from .filters import (
     MAX_ACCEL_MPS2,
     MAX_JERK_MPS3,
@@ -23,16 +25,8 @@ from .filters import (
     savgol_matrix,
 )
 from .kinematics import VehicleParams
-from .pdms_kernels import (
-    FRAMES,
-    TTC_AHEAD,
-    agent_frames,
-    collisions,
-    ground_along,
-    near_steps,
-    progress,
-    trailing_headings,
-)
+from .pdms_kernels import FRAMES, agent_frames, trailing_headings
+from .progress import line_of, nearest
 from .scene import Scene
 from .tracker import ACCEL, HEADING, RX, RY, SPEED, SPEED_FIT, STEP_S, STEPS, track
 from .ttc import ttc_along
@@ -51,6 +45,8 @@ _FIT = np.linalg.pinv(np.vander(np.arange(_N) - STEPS // 2, 3, increasing=True).
 _PARABOLA = np.ascontiguousarray(np.vstack((_FIT, (_FIT @ _SMOOTH)[1:] / STEP_S)))
 _YAW_RATE = savgol_matrix(_N, 5, 2, 1, STEP_S)  # five entries per row
 _YAW_ACCEL = savgol_matrix(_N, 5, 3, 2, STEP_S)
+_FILTERS = np.zeros((3, _N, _N))
+_FILTERS[0, : len(_PARABOLA)], _FILTERS[1], _FILTERS[2] = _PARABOLA, _YAW_RATE, _YAW_ACCEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,45 +96,63 @@ def _comfort(states: Array, parabola: Array, yaw_rate: Array, yaw_accel: Array) 
 
 
 @njit(
-    "void(float64[:, :, ::1], float64[:, :, ::1], float64[:, ::1], int8[::1], float64[:, ::1], float64[:, ::1],"
-    " int64[::1], int64[::1], int64[::1], float64[:, ::1], float64[:, ::1], float64[::1], float64[:, ::1],"
-    " float64[:, ::1], float64[:, ::1], int64, float64[:, ::1])",
+    "void(float64[:, :, ::1], float64[:, :, ::1], float64[:, :, ::1], float64[:, ::1], int8[::1], float64[:, ::1],"
+    " float64[:, ::1], int64[:, ::1], float64[:, ::1], float64[:, ::1], float64[::1], float64[::1],"
+    " float64[:, :, ::1], int64, float64[:, ::1])",
     cache=True,
 )
 def _metrics(
     tracks: Array,
     frames: Array,
+    windows: Array,
     sizes: Array,
-    agent_kinds: NDArray[np.int8],
+    counts_as: NDArray[np.int8],
     line: Array,
     points: Array,
-    starts: Ints,
-    runs: Ints,
-    kinds: Ints,
+    index: Ints,
     bounds: Array,
     run_bounds: Array,
     vehicle: Array,
-    parabola: Array,
-    yaw_rate: Array,
-    yaw_accel: Array,
+    start: Array,
+    filters: Array,
     ttc_last: int,
     out: Array,
 ) -> None:
-    """Fill out (P, 5) with nc, dac, ttc, comfort, progress."""
-    areas = np.empty((tracks.shape[1], 3), np.bool_)
-    near = np.empty(tracks.shape[1], np.bool_)
-    length, width, to_centre = 0.5 * vehicle[2], 0.5 * vehicle[3], vehicle[1]
+    """Fill out (5, P) with nc, dac, ttc, comfort, progress."""
+    places, reach, corners = np.empty((tracks.shape[1], 4)), np.empty((STEPS + 2, 4)), np.empty((4, 2))
+    to_centre, half_length, half_width = vehicle[1], 0.5 * vehicle[2], 0.5 * vehicle[3]
+    begin_x, begin_y, begin, near = np.nan, np.nan, 0.0, 0
     for p in range(tracks.shape[0]):
         states = tracks[p]
-        near_steps(states, frames, sizes, to_centre + length + width, TTC_AHEAD[-1] * STEP_S, near)
-        out[p, 1] = ground_along(
-            states, vehicle, near, points, starts, runs, kinds, bounds, run_bounds, areas
+        place_boxes(states, to_centre, places)
+        on = stays_on(places, half_length, half_width, points, index, bounds, run_bounds, corners)
+        if frames.shape[0] > 0:
+            reach_of(states, places, half_length, half_width, start[0], start[1], start[2], reach)
+        out[0, p], out[2, p] = collisions(
+            states,
+            places,
+            reach,
+            frames,
+            windows,
+            sizes,
+            counts_as,
+            vehicle,
+            ttc_last,
+            points,
+            index,
+            bounds,
+            run_bounds,
+            corners,
         )
-        out[p, 0], out[p, 2] = collisions(
-            states, areas, frames, sizes, agent_kinds, length, width, to_centre, ttc_last
-        )
-        out[p, 3] = _comfort(states, parabola, yaw_rate, yaw_accel)
-        out[p, 4] = progress(states, to_centre, line)
+        out[1, p] = 1.0 if on else 0.0
+        out[3, p] = _comfort(states, filters[0], filters[1], filters[2])
+        out[4, p] = 0.0
+        if line.shape[0] > 1:
+            if places[0, 0] != begin_x or places[0, 1] != begin_y:
+                begin_x, begin_y = places[0, 0], places[0, 1]
+                begin, near = nearest(begin_x, begin_y, line, near)
+            end, _ = nearest(places[STEPS, 0], places[STEPS, 1], line, near)
+            out[4, p] = max(end - begin, 0.0)
 
 
 @njit("void(float64[:, :, ::1], float64[::1], float64[::1], float64[:, ::1], float64[:, :, ::1])", cache=True)
@@ -228,28 +242,40 @@ def terms_of(scene: Scene, tracks: ArrayLike, ttc_last: int = STEPS) -> tuple[Ar
         ttc_last: TTC looks ahead from no later step than this.
     """
     given = np.array(tracks, np.float64, order="C")
-    area = scene.area
-    out = np.empty((len(given), 5))
-    _metrics(
-        given,
-        agents_at_10_hz(scene),
-        np.array(scene.agent_size_m, np.float64, order="C").reshape(-1, 2),
-        np.array(scene.agent_kind, np.int8),
-        np.array(scene.centerline_m, np.float64, order="C"),
-        area.points_m,
-        area.starts,
-        area.runs,
-        area.kinds,
-        area.bounds_m,
-        area.run_bounds_m,
-        scene.vehicle.packed(),
-        _PARABOLA,
-        _YAW_RATE,
-        _YAW_ACCEL,
-        ttc_last,
-        out,
-    )
-    return tuple(np.ascontiguousarray(out.T))
+    out = np.empty((5, len(given)))
+    _metrics(given, *_prepared(scene), ttc_last, out)
+    return tuple(out)
+
+
+def _prepared(scene: Scene) -> tuple[Array | NDArray[np.int8] | Ints, ...]:
+    """What the kernels need of a scene; made once and kept with it."""
+    if scene.prepared is None:
+        area, ego, vehicle = scene.area, scene.ego, scene.vehicle.packed()
+        frames = agents_at_10_hz(scene)
+        sizes = np.array(scene.agent_size_m, np.float64, order="C").reshape(-1, 2)
+        kinds = np.array(scene.agent_kind, np.int8)
+        start = np.array([ego.x_m, ego.y_m, ego.yaw_rad])
+        windows, counts_as = np.empty((len(frames), STEPS + 2, 4)), np.zeros(len(frames), np.int8)
+        windows_of(frames, sizes, kinds, *start, windows, counts_as)
+        index = np.zeros((3, len(area.starts)), np.int64)
+        index[0], index[1], index[2, :-1] = area.starts, area.runs, area.kinds
+        made = (
+            frames,
+            windows,
+            sizes,
+            counts_as,
+            line_of(scene.centerline_m),
+            area.points_m,
+            index,
+            area.bounds_m,
+            area.run_bounds_m,
+            vehicle,
+            start,
+            _FILTERS,
+        )
+        object.__setattr__(scene, "prepared", made)
+        return made
+    return scene.prepared
 
 
 def score_tracks(scene: Scene, tracks: ArrayLike) -> PdmsScores:

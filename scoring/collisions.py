@@ -1,0 +1,232 @@
+"""NC and TTC of tracked motions: who is met, whose fault it is. Boxes are compared only where their ways can cross."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from .boxes import overlap
+from .drivable import corners_at
+from .pdms_kernels import COS, FRAMES, SIN, TTC_AHEAD, VX, VY, X, Y, ground
+from .scene import STATIC
+from .tracker import RX, RY, SPEED, STEP_S, STEPS
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+STOPPED_MPS = 0.05
+TTC_STOPPED_MPS = 0.005
+COS_AHEAD = math.cos(math.radians(30.0))
+COS_BEHIND = math.cos(math.radians(150.0))
+MOVING, STANDING, OBJECT = range(3)  # how a road user counts: by its first frame
+MARGIN_M = 1e-6
+
+
+@njit(
+    "void(float64[:, :, ::1], float64[:, ::1], int8[::1], float64, float64, float64, float64[:, :, ::1],"
+    " int8[::1])",
+    cache=True,
+)
+def windows_of(
+    frames: Array,
+    sizes: Array,
+    kinds: NDArray[np.int8],
+    x: float,
+    y: float,
+    yaw: float,
+    out: Array,
+    counts_as: NDArray[np.int8],
+) -> None:
+    """Where each road user is seen from each step, in the frame of the ego's start: no axis suits a road better.
+
+    Args:
+        frames: (N, 51, 6) of `agent_frames`.
+        sizes: (N, 2).
+        kinds: (N,).
+        x: Of the frame.
+        y: Of the frame.
+        yaw: Of the frame.
+        out: (N, 42, 4) least x, most x, least y, most y at the frames that TTC looks at; last the whole way.
+        counts_as: (N,) MOVING, STANDING or OBJECT.
+    """
+    cos, sin = math.cos(yaw), math.sin(yaw)
+    for a in range(frames.shape[0]):
+        out[a, :, 0], out[a, :, 1], out[a, :, 2], out[a, :, 3] = math.inf, -math.inf, math.inf, -math.inf
+        first = True
+        for f in range(FRAMES):
+            if math.isnan(frames[a, f, X]):
+                continue
+            if first:
+                first = False
+                slow = math.hypot(frames[a, f, VX], frames[a, f, VY]) <= STOPPED_MPS
+                counts_as[a] = OBJECT if kinds[a] == STATIC else STANDING if slow else MOVING
+            dx, dy = frames[a, f, X] - x, frames[a, f, Y] - y
+            c = abs(frames[a, f, COS] * cos + frames[a, f, SIN] * sin)
+            s = abs(frames[a, f, SIN] * cos - frames[a, f, COS] * sin)
+            along, across = dx * cos + dy * sin, dy * cos - dx * sin
+            long = 0.5 * (sizes[a, 0] * c + sizes[a, 1] * s) + MARGIN_M
+            wide = 0.5 * (sizes[a, 0] * s + sizes[a, 1] * c) + MARGIN_M
+            for k in range(len(TTC_AHEAD) + 1):
+                t = STEPS + 1 if k == len(TTC_AHEAD) else f - TTC_AHEAD[k]
+                if t < 0 or (k < len(TTC_AHEAD) and t > STEPS):
+                    continue
+                out[a, t, 0], out[a, t, 1] = min(out[a, t, 0], along - long), max(out[a, t, 1], along + long)
+                out[a, t, 2], out[a, t, 3] = (
+                    min(out[a, t, 2], across - wide),
+                    max(out[a, t, 3], across + wide),
+                )
+
+
+@njit(
+    "void(float64[:, ::1], float64[:, ::1], float64, float64, float64, float64, float64, float64[:, ::1])",
+    cache=True,
+)
+def reach_of(
+    track: Array,
+    places: Array,
+    half_length: float,
+    half_width: float,
+    x: float,
+    y: float,
+    yaw: float,
+    out: Array,
+) -> None:
+    """Fill out (42, 4) with the bounds of the ego and its look-ahead at each step, as `windows_of` has them."""
+    cos, sin = math.cos(yaw), math.sin(yaw)
+    out[STEPS + 1, 0], out[STEPS + 1, 1] = math.inf, -math.inf
+    out[STEPS + 1, 2], out[STEPS + 1, 3] = math.inf, -math.inf
+    for t in range(STEPS + 1):
+        dx, dy = places[t, 0] - x, places[t, 1] - y
+        c, s = places[t, 2] * cos + places[t, 3] * sin, places[t, 3] * cos - places[t, 2] * sin
+        along, across = dx * cos + dy * sin, dy * cos - dx * sin
+        ahead = abs(track[t, SPEED]) * TTC_AHEAD[-1] * STEP_S
+        long, wide = half_length * abs(c) + half_width * abs(s), half_length * abs(s) + half_width * abs(c)
+        out[t, 0], out[t, 1] = along - long + min(ahead * c, 0.0), along + long + max(ahead * c, 0.0)
+        out[t, 2], out[t, 3] = across - wide + min(ahead * s, 0.0), across + wide + max(ahead * s, 0.0)
+        out[STEPS + 1, 0] = min(out[STEPS + 1, 0], out[t, 0])
+        out[STEPS + 1, 1] = max(out[STEPS + 1, 1], out[t, 1])
+        out[STEPS + 1, 2] = min(out[STEPS + 1, 2], out[t, 2])
+        out[STEPS + 1, 3] = max(out[STEPS + 1, 3], out[t, 3])
+
+
+@njit("boolean(float64[:, ::1], float64[:, ::1], int64)", cache=True)
+def _apart(reach: Array, window: Array, t: int) -> bool:
+    return (
+        reach[t, 0] > window[t, 1]
+        or reach[t, 1] < window[t, 0]
+        or reach[t, 2] > window[t, 3]
+        or reach[t, 3] < window[t, 2]
+    )
+
+
+@njit(
+    "UniTuple(float64, 2)(float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, :, ::1], float64[:, :, ::1],"
+    " float64[:, ::1], int8[::1], float64[::1], int64, float64[:, ::1], int64[:, ::1], float64[:, ::1],"
+    " float64[:, ::1], float64[:, ::1])",
+    cache=True,
+)
+def collisions(
+    track: Array,
+    places: Array,
+    reach: Array,
+    frames: Array,
+    windows: Array,
+    sizes: Array,
+    counts_as: NDArray[np.int8],
+    vehicle: Array,
+    ttc_last: int,
+    points: Array,
+    index: Ints,
+    bounds: Array,
+    run_bounds: Array,
+    corners: Array,
+) -> tuple[float, float]:
+    """NC and TTC of one tracked plan.
+
+    Args:
+        track: (41, 7) tracked states, rear axle.
+        places: (41, 4) of `place_boxes`.
+        reach: (42, 4) of `reach_of`.
+        frames: (N, 51, 6) of `agent_frames`.
+        windows: (N, 42, 4) of `windows_of`.
+        sizes: (N, 2) length, width.
+        counts_as: (N,) of `windows_of`.
+        vehicle: Of the ego, packed.
+        ttc_last: TTC looks ahead from no later step.
+        points: Polygons of `scene.Area`.
+        index: (3, G + 1) its starts, runs and kinds.
+        bounds: Its bounds.
+        run_bounds: Its run bounds.
+        corners: (4, 2) scratch.
+
+    Returns:
+        NC in {0, 0.5, 1} and TTC in {0, 1}.
+    """
+    nc, ttc = 1.0, 1.0
+    to_centre, half_length, half_width = vehicle[1], 0.5 * vehicle[2], 0.5 * vehicle[3]
+    for a in range(frames.shape[0]):
+        if nc == 0.0 and ttc == 0.0:
+            break
+        if _apart(reach, windows[a], STEPS + 1):
+            continue
+        long, wide = 0.5 * sizes[a, 0], 0.5 * sizes[a, 1]
+        hit_ignored, ttc_ignored = False, False
+        for t in range(STEPS + 1):
+            if hit_ignored and (ttc_ignored or t > ttc_last):
+                break
+            if _apart(reach, windows[a], t):
+                continue
+            cos, sin, speed = places[t, 2], places[t, 3], abs(track[t, SPEED])
+            for d in TTC_AHEAD:
+                if d > 0 and (t > ttc_last or ttc_ignored or ttc == 0.0 or speed < TTC_STOPPED_MPS):
+                    break
+                f = t + d
+                ax, ay = frames[a, f, X], frames[a, f, Y]
+                if math.isnan(ax):
+                    continue
+                shift = to_centre + speed * d * STEP_S
+                ac, as_ = frames[a, f, COS], frames[a, f, SIN]
+                x, y = track[t, RX] + shift * cos, track[t, RY] + shift * sin
+                if not overlap(x, y, cos, sin, half_length, half_width, ax, ay, ac, as_, long, wide):
+                    continue
+                dx, dy = ax - track[t, RX], ay - track[t, RY]
+                distance = math.hypot(dx, dy)
+                facing = (dx * cos + dy * sin) / distance if distance > 0.0 else 1.0
+                looks = t <= ttc_last and not ttc_ignored and speed >= TTC_STOPPED_MPS
+                hits = d == 0 and not hit_ignored
+                # Lanes and ground matter to who comes from the side only.
+                aside, crossing = False, False
+                if not facing < COS_BEHIND and (
+                    (looks and facing <= COS_AHEAD) or (hits and counts_as[a] == MOVING)
+                ):
+                    corners_at(places, t, half_length, half_width, corners)
+                    off, several, crossing = ground(
+                        track[t, RX], track[t, RY], corners, True, points, index[0], index[1], index[2],
+                        bounds, run_bounds,
+                    )  # fmt: skip
+                    aside = off or several
+                if looks:
+                    if facing > COS_AHEAD or ((aside or crossing) and not facing < COS_BEHIND):
+                        ttc = 0.0
+                    else:
+                        ttc_ignored = True
+                if not hits:
+                    continue
+                if speed <= STOPPED_MPS:
+                    fault = False
+                elif counts_as[a] != MOVING:
+                    fault = True
+                elif facing < COS_BEHIND:
+                    fault = False
+                else:
+                    bumper = to_centre + half_length
+                    x, y = track[t, RX] + bumper * cos, track[t, RY] + bumper * sin
+                    fault = aside or overlap(x, y, cos, sin, 0.0, half_width, ax, ay, ac, as_, long, wide)
+                if fault:
+                    nc = min(nc, 0.5 if counts_as[a] == OBJECT else 0.0)
+                else:
+                    hit_ignored = True
+    return nc, ttc

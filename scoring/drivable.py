@@ -1,0 +1,205 @@
+"""Drivable area compliance of tracked motions: mostly decided for many steps at once, else corner by corner."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from .pdms_kernels import inside
+from .scene import LANE, RUN
+from .tracker import HEADING, RX, RY
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+MARGIN_M = 1e-6  # a border nearer than this is looked at exactly
+DEEPEST = 8  # halvings of 41 steps, and some
+
+
+@njit("void(float64[:, ::1], float64, float64[:, ::1])", cache=True)
+def place_boxes(states: Array, to_centre: float, out: Array) -> None:
+    """Box centres and the cosines and sines of their headings, (T, 4)."""
+    for t in range(states.shape[0]):
+        cos, sin = math.cos(states[t, HEADING]), math.sin(states[t, HEADING])
+        out[t, 0] = states[t, RX] + to_centre * cos
+        out[t, 1] = states[t, RY] + to_centre * sin
+        out[t, 2] = cos
+        out[t, 3] = sin
+
+
+@njit("void(float64[:, ::1], int64, float64, float64, float64[:, ::1])", cache=True)
+def corners_at(places: Array, t: int, half_length: float, half_width: float, out: Array) -> None:
+    """Corners (4, 2) of the ego at one step."""
+    x, y, cos, sin = places[t, 0], places[t, 1], places[t, 2], places[t, 3]
+    for c in range(4):
+        along = half_length if c < 2 else -half_length
+        left = half_width if c % 2 == 0 else -half_width
+        out[c, 0] = x + along * cos - left * sin
+        out[c, 1] = y + along * sin + left * cos
+
+
+@njit(
+    "boolean(float64[:, ::1], int64, float64, float64, float64[:, ::1], int64[:, ::1], float64[:, ::1],"
+    " float64[:, ::1], float64[:, ::1])",
+    cache=True,
+)
+def _on_at(
+    places: Array,
+    t: int,
+    half_length: float,
+    half_width: float,
+    points: Array,
+    index: Ints,
+    bounds: Array,
+    run_bounds: Array,
+    corners: Array,
+) -> bool:
+    """Whether every corner lies in some drivable polygon at one step, exactly."""
+    corners_at(places, t, half_length, half_width, corners)
+    for c in range(4):
+        x, y = corners[c, 0], corners[c, 1]
+        held = False
+        for g in range(bounds.shape[0]):
+            if index[2, g] == LANE or bounds[g, 0] > x or bounds[g, 2] < x:
+                continue
+            if bounds[g, 1] > y or bounds[g, 3] < y:
+                continue
+            if inside(x, y, points, index[0, g], index[0, g + 1], run_bounds, index[1, g]):
+                held = True
+                break
+        if not held:
+            return False
+    return True
+
+
+@njit(
+    "boolean(float64[:, ::1], int64, int64, float64, float64, float64[:, ::1], int64[:, ::1], float64[:, ::1],"
+    " float64[:, ::1])",
+    cache=True,
+)
+def _surely_on(
+    places: Array,
+    first: int,
+    last: int,
+    half_length: float,
+    half_width: float,
+    points: Array,
+    index: Ints,
+    bounds: Array,
+    run_bounds: Array,
+) -> bool:
+    """Whether one turned box round the ego at some steps lies in one drivable polygon, clear of its border."""
+    middle = (first + last) // 2
+    x, y, cos, sin = places[middle, 0], places[middle, 1], places[middle, 2], places[middle, 3]
+    front, rear, left, right = 0.0, 0.0, 0.0, 0.0
+    for t in range(first, last + 1):
+        dx, dy = places[t, 0] - x, places[t, 1] - y
+        along, across = dx * cos + dy * sin, dy * cos - dx * sin
+        c, s = abs(places[t, 2] * cos + places[t, 3] * sin), abs(places[t, 3] * cos - places[t, 2] * sin)
+        long, wide = half_length * c + half_width * s, half_length * s + half_width * c
+        front, rear = max(front, along + long), min(rear, along - long)
+        left, right = max(left, across + wide), min(right, across - wide)
+    front, rear, left, right = front + MARGIN_M, rear - MARGIN_M, left + MARGIN_M, right - MARGIN_M
+    # Bounds of that box in the world.
+    out_x, out_y = (
+        0.5 * ((front + rear) * cos - (left + right) * sin),
+        0.5 * ((front + rear) * sin + (left + right) * cos),
+    )
+    half_x = 0.5 * ((front - rear) * abs(cos) + (left - right) * abs(sin))
+    half_y = 0.5 * ((front - rear) * abs(sin) + (left - right) * abs(cos))
+    low_x, high_x, low_y, high_y = (
+        x + out_x - half_x,
+        x + out_x + half_x,
+        y + out_y - half_y,
+        y + out_y + half_y,
+    )
+    for g in range(bounds.shape[0]):
+        if index[2, g] == LANE or bounds[g, 0] > low_x or bounds[g, 2] < high_x:
+            continue
+        if bounds[g, 1] > low_y or bounds[g, 3] < high_y:
+            continue
+        start, end, run = index[0, g], index[0, g + 1], index[1, g]
+        clear = True
+        for begin in range(start, end - 1, RUN):
+            if not (
+                run_bounds[run, 0] > high_x
+                or run_bounds[run, 2] < low_x
+                or run_bounds[run, 1] > high_y
+                or run_bounds[run, 3] < low_y
+            ):
+                dx, dy = points[begin, 0] - x, points[begin, 1] - y
+                a, b = dx * cos + dy * sin, dy * cos - dx * sin
+                for i in range(begin, min(begin + RUN, end - 1)):
+                    dx, dy = points[i + 1, 0] - x, points[i + 1, 1] - y
+                    c, d = dx * cos + dy * sin, dy * cos - dx * sin
+                    if not (
+                        (a > front and c > front)
+                        or (a < rear and c < rear)
+                        or (b > left and d > left)
+                        or (b < right and d < right)
+                    ):
+                        clear = False
+                        break
+                    a, b = c, d
+            if not clear:
+                break
+            run += 1
+        if clear and inside(x, y, points, start, end, run_bounds, index[1, g]):
+            return True
+    return False
+
+
+@njit(
+    "boolean(float64[:, ::1], float64, float64, float64[:, ::1], int64[:, ::1], float64[:, ::1],"
+    " float64[:, ::1], float64[:, ::1])",
+    cache=True,
+)
+def stays_on(
+    places: Array,
+    half_length: float,
+    half_width: float,
+    points: Array,
+    index: Ints,
+    bounds: Array,
+    run_bounds: Array,
+    corners: Array,
+) -> bool:
+    """Whether all corners are on drivable ground at all steps.
+
+    Args:
+        places: (T, 4) of `place_boxes`.
+        half_length: Of the ego.
+        half_width: Of the ego.
+        points: Polygons of `scene.Area`.
+        index: (3, G + 1) its starts, runs and kinds.
+        bounds: Its bounds.
+        run_bounds: Its run bounds.
+        corners: (4, 2) scratch.
+
+    Returns:
+        DAC: what a look at every corner at every step gives.
+    """
+    last = places.shape[0] - 1
+    if _surely_on(places, 0, last, half_length, half_width, points, index, bounds, run_bounds):
+        return True
+    # Who leaves the road is mostly still off it at the end.
+    if not _on_at(places, last, half_length, half_width, points, index, bounds, run_bounds, corners):
+        return False
+    starts, ends = np.empty(DEEPEST, np.int64), np.empty(DEEPEST, np.int64)
+    starts[0], ends[0], open_ = last // 2 + 1, last, 1
+    starts[1], ends[1], open_ = 0, last // 2, 2
+    while open_ > 0:
+        open_ -= 1
+        first, final = starts[open_], ends[open_]
+        if first == final:
+            if not _on_at(places, first, half_length, half_width, points, index, bounds, run_bounds, corners):
+                return False
+        elif not _surely_on(places, first, final, half_length, half_width, points, index, bounds, run_bounds):
+            middle = (first + final) // 2
+            starts[open_], ends[open_] = middle + 1, final
+            starts[open_ + 1], ends[open_ + 1] = first, middle
+            open_ += 2
+    return True

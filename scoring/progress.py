@@ -1,0 +1,57 @@
+"""Ego progress: arc length on a centre line, looking only where the nearest point can be."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def line_of(centerline_m: Array) -> Array:
+    """(M, 3) x, y and arc length of a line (K, 2) without points that stand on their predecessor."""
+    points = np.array(centerline_m, np.float64).reshape(-1, 2)
+    if len(points) < 2:
+        return np.zeros((0, 3))
+    gaps = np.hypot(*np.diff(points, axis=0).T)
+    points = points[np.concatenate(([True], gaps > 0.0))]
+    return np.column_stack((points, np.concatenate(([0.0], np.cumsum(gaps[gaps > 0.0])))))
+
+
+@njit("UniTuple(float64, 2)(float64, float64, float64[:, ::1], int64)", cache=True)
+def _on_segment(x: float, y: float, line: Array, i: int) -> tuple[float, float]:
+    """Squared distance to a segment, and the arc length of its nearest point."""
+    span = line[i + 1, 2] - line[i, 2]
+    ux, uy = (line[i + 1, 0] - line[i, 0]) / span, (line[i + 1, 1] - line[i, 1]) / span
+    dx, dy = x - line[i, 0], y - line[i, 1]
+    part = min(max(dx * ux + dy * uy, 0.0), span)
+    dx, dy = dx - part * ux, dy - part * uy
+    return dx * dx + dy * dy, line[i, 2] + part
+
+
+@njit("Tuple((float64, int64))(float64, float64, float64[:, ::1], int64)", cache=True)
+def nearest(x: float, y: float, line: Array, near: int) -> tuple[float, int]:
+    """Arc length of the point of a line nearest to x, y, and its segment; `near` is a guess of the segment.
+
+    No point within d - b of a corner d away is nearer than b: the further away the line is, the more of it is skipped.
+    """
+    best, at = _on_segment(x, y, line, near)
+    found, bound = near, math.sqrt(best)
+    i, last = 0, line.shape[0] - 2
+    while i <= last:
+        slack = math.hypot(x - line[i, 0], y - line[i, 1]) - bound
+        if slack > 0.0 and line[i + 1, 2] - line[i, 2] < slack:
+            beyond = line[i, 2] + slack
+            i += 1
+            while i <= last and line[i + 1, 2] < beyond:
+                i += 1
+            continue
+        away, along = _on_segment(x, y, line, i)
+        if away < best:
+            best, at, found = away, along, i
+            bound = math.sqrt(best)
+        i += 1
+    return at, found
