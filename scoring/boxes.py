@@ -34,26 +34,34 @@ def overlap(
     other_half_length: float,
     other_half_width: float,
 ) -> bool:
-    """Whether two boxes meet; boxes that only touch do. Circles decide first, as most pairs are far apart.
+    """Whether two boxes meet; boxes that only touch do.
 
-    Within rounding of touching the corners decide, exactly.
+    Separating axes, those of the first box first; within rounding of touching the corners decide, exactly.
     """
     dx, dy = other_x - x, other_y - y
-    reach = math.hypot(half_length, half_width) + math.hypot(other_half_length, other_half_width)
-    doubt = ROUNDING * (abs(x) + abs(y) + abs(other_x) + abs(other_y) + reach)
-    far = reach + doubt
-    if dx * dx + dy * dy > far * far:
-        return False
+    doubt = ROUNDING * (
+        abs(x)
+        + abs(y)
+        + abs(other_x)
+        + abs(other_y)
+        + (half_length + half_width + other_half_length + other_half_width)
+    )
     c = abs(cos * other_cos + sin * other_sin)  # |cos| and |sin| of the angle between them
     s = abs(cos * other_sin - sin * other_cos)
-    gap = max(
-        abs(dx * cos + dy * sin) - half_length - other_half_length * c - other_half_width * s,
-        abs(dy * cos - dx * sin) - half_width - other_half_length * s - other_half_width * c,
-        abs(dx * other_cos + dy * other_sin) - other_half_length - half_length * c - half_width * s,
-        abs(dy * other_cos - dx * other_sin) - other_half_width - half_length * s - half_width * c,
-    )
-    if abs(gap) > doubt:
-        return gap < 0.0
+    across = abs(dy * cos - dx * sin) - half_width - other_half_length * s - other_half_width * c
+    if across > doubt:
+        return False
+    along = abs(dx * cos + dy * sin) - half_length - other_half_length * c - other_half_width * s
+    if along > doubt:
+        return False
+    other_across = abs(dy * other_cos - dx * other_sin) - other_half_width - half_length * s - half_width * c
+    if other_across > doubt:
+        return False
+    other_along = abs(dx * other_cos + dy * other_sin) - other_half_length - half_length * c - half_width * s
+    if other_along > doubt:
+        return False
+    if across < -doubt and along < -doubt and other_across < -doubt and other_along < -doubt:
+        return True
     return borders_meet(
         x,
         y,

@@ -26,17 +26,14 @@ MARGIN_M = 1e-6
 
 
 @njit(
-    "void(float64[:, :, ::1], float64[:, ::1], int8[::1], float64, float64, float64, float64[:, :, ::1],"
-    " int8[::1])",
+    "void(float64[:, :, ::1], float64[:, ::1], int8[::1], float64[::1], float64[:, :, ::1], int8[::1])",
     cache=True,
 )
 def windows_of(
     frames: Array,
     sizes: Array,
     kinds: NDArray[np.int8],
-    x: float,
-    y: float,
-    yaw: float,
+    frame: Array,
     out: Array,
     counts_as: NDArray[np.int8],
 ) -> None:
@@ -46,13 +43,11 @@ def windows_of(
         frames: (N, 51, 6) of `agent_frames`.
         sizes: (N, 2).
         kinds: (N,).
-        x: Of the frame.
-        y: Of the frame.
-        yaw: Of the frame.
+        frame: x, y, cosine and sine of that frame.
         out: (N, 42, 4) least x, most x, least y, most y at the frames that TTC looks at; last the whole way.
         counts_as: (N,) MOVING, STANDING or OBJECT.
     """
-    cos, sin = math.cos(yaw), math.sin(yaw)
+    x, y, cos, sin = frame[0], frame[1], frame[2], frame[3]
     for a in range(frames.shape[0]):
         out[a, :, 0], out[a, :, 1], out[a, :, 2], out[a, :, 3] = math.inf, -math.inf, math.inf, -math.inf
         first = True
@@ -78,38 +73,6 @@ def windows_of(
                     min(out[a, t, 2], across - wide),
                     max(out[a, t, 3], across + wide),
                 )
-
-
-@njit(
-    "void(float64[:, ::1], float64[:, ::1], float64, float64, float64, float64, float64, float64[:, ::1])",
-    cache=True,
-)
-def reach_of(
-    track: Array,
-    places: Array,
-    half_length: float,
-    half_width: float,
-    x: float,
-    y: float,
-    yaw: float,
-    out: Array,
-) -> None:
-    """Fill out (42, 4) with the bounds of the ego and its look-ahead at each step, as `windows_of` has them."""
-    cos, sin = math.cos(yaw), math.sin(yaw)
-    out[STEPS + 1, 0], out[STEPS + 1, 1] = math.inf, -math.inf
-    out[STEPS + 1, 2], out[STEPS + 1, 3] = math.inf, -math.inf
-    for t in range(STEPS + 1):
-        dx, dy = places[t, 0] - x, places[t, 1] - y
-        c, s = places[t, 2] * cos + places[t, 3] * sin, places[t, 3] * cos - places[t, 2] * sin
-        along, across = dx * cos + dy * sin, dy * cos - dx * sin
-        ahead = abs(track[t, SPEED]) * TTC_AHEAD[-1] * STEP_S
-        long, wide = half_length * abs(c) + half_width * abs(s), half_length * abs(s) + half_width * abs(c)
-        out[t, 0], out[t, 1] = along - long + min(ahead * c, 0.0), along + long + max(ahead * c, 0.0)
-        out[t, 2], out[t, 3] = across - wide + min(ahead * s, 0.0), across + wide + max(ahead * s, 0.0)
-        out[STEPS + 1, 0] = min(out[STEPS + 1, 0], out[t, 0])
-        out[STEPS + 1, 1] = max(out[STEPS + 1, 1], out[t, 1])
-        out[STEPS + 1, 2] = min(out[STEPS + 1, 2], out[t, 2])
-        out[STEPS + 1, 3] = max(out[STEPS + 1, 3], out[t, 3])
 
 
 @njit("boolean(float64[:, ::1], float64[:, ::1], int64)", cache=True)
@@ -149,7 +112,7 @@ def collisions(
     Args:
         track: (41, 7) tracked states, rear axle.
         places: (41, 4) of `place_boxes`.
-        reach: (42, 4) of `reach_of`.
+        reach: (43, 4) of `place_boxes`.
         frames: (N, 51, 6) of `agent_frames`.
         windows: (N, 42, 4) of `windows_of`.
         sizes: (N, 2) length, width.
@@ -175,7 +138,7 @@ def collisions(
         long, wide = 0.5 * sizes[a, 0], 0.5 * sizes[a, 1]
         hit_ignored, ttc_ignored = False, False
         for t in range(STEPS + 1):
-            if hit_ignored and (ttc_ignored or t > ttc_last):
+            if (hit_ignored or nc == 0.0) and (ttc_ignored or ttc == 0.0 or t > ttc_last):
                 break
             if _apart(reach, windows[a], t):
                 continue
@@ -195,12 +158,17 @@ def collisions(
                 dx, dy = ax - track[t, RX], ay - track[t, RY]
                 distance = math.hypot(dx, dy)
                 facing = (dx * cos + dy * sin) / distance if distance > 0.0 else 1.0
-                looks = t <= ttc_last and not ttc_ignored and speed >= TTC_STOPPED_MPS
-                hits = d == 0 and not hit_ignored
-                # Lanes and ground matter to who comes from the side only.
+                looks = ttc > 0.0 and t <= ttc_last and not ttc_ignored and speed >= TTC_STOPPED_MPS
+                hits = d == 0 and nc > 0.0 and not hit_ignored
+                front = False
+                if hits and counts_as[a] == MOVING and not facing < COS_BEHIND:
+                    bumper = to_centre + half_length
+                    x, y = track[t, RX] + bumper * cos, track[t, RY] + bumper * sin
+                    front = overlap(x, y, cos, sin, 0.0, half_width, ax, ay, ac, as_, long, wide)
+                # Lanes and ground matter only to whom the ego meets with its sides.
                 aside, crossing = False, False
                 if not facing < COS_BEHIND and (
-                    (looks and facing <= COS_AHEAD) or (hits and counts_as[a] == MOVING)
+                    (looks and facing <= COS_AHEAD) or (hits and counts_as[a] == MOVING and not front)
                 ):
                     corners_at(places, t, half_length, half_width, corners)
                     off, several, crossing = ground(
@@ -219,12 +187,8 @@ def collisions(
                     fault = False
                 elif counts_as[a] != MOVING:
                     fault = True
-                elif facing < COS_BEHIND:
-                    fault = False
                 else:
-                    bumper = to_centre + half_length
-                    x, y = track[t, RX] + bumper * cos, track[t, RY] + bumper * sin
-                    fault = aside or overlap(x, y, cos, sin, 0.0, half_width, ax, ay, ac, as_, long, wide)
+                    fault = not facing < COS_BEHIND and (front or aside)
                 if fault:
                     nc = min(nc, 0.5 if counts_as[a] == OBJECT else 0.0)
                 else:

@@ -8,9 +8,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from .pdms_kernels import inside
+from .pdms_kernels import TTC_AHEAD, inside
 from .scene import LANE, RUN
-from .tracker import HEADING, RX, RY
+from .tracker import HEADING, RX, RY, SPEED, STEP_S, STEPS
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -19,15 +19,59 @@ MARGIN_M = 1e-6  # a border nearer than this is looked at exactly
 DEEPEST = 8  # halvings of 41 steps, and some
 
 
-@njit("void(float64[:, ::1], float64, float64[:, ::1])", cache=True)
-def place_boxes(states: Array, to_centre: float, out: Array) -> None:
-    """Box centres and the cosines and sines of their headings, (T, 4)."""
-    for t in range(states.shape[0]):
+@njit(
+    "void(float64[:, ::1], float64, float64, float64, float64[::1], float64[:, ::1], float64[:, ::1])",
+    cache=True,
+)
+def place_boxes(
+    states: Array,
+    to_centre: float,
+    half_length: float,
+    half_width: float,
+    frame: Array,
+    places: Array,
+    reach: Array,
+) -> None:
+    """Where the ego is along a track.
+
+    Args:
+        states: (41, 7).
+        to_centre: From the rear axle.
+        half_length: Of the ego.
+        half_width: Of the ego.
+        frame: x, y, cosine and sine of the frame of `reach`.
+        places: (41, 4) box centres, cosines and sines of their headings; world.
+        reach: (43, 4) least x, most x, least y, most y of the box and of what TTC looks at ahead of it, at each step;
+            then of the whole way, with the looks ahead and without them.
+    """
+    ahead_s = TTC_AHEAD[-1] * STEP_S
+    low_x, high_x, low_y, high_y = math.inf, -math.inf, math.inf, -math.inf
+    far_low_x, far_high_x, far_low_y, far_high_y = math.inf, -math.inf, math.inf, -math.inf
+    for t in range(STEPS + 1):
         cos, sin = math.cos(states[t, HEADING]), math.sin(states[t, HEADING])
-        out[t, 0] = states[t, RX] + to_centre * cos
-        out[t, 1] = states[t, RY] + to_centre * sin
-        out[t, 2] = cos
-        out[t, 3] = sin
+        x, y = states[t, RX] + to_centre * cos, states[t, RY] + to_centre * sin
+        places[t, 0], places[t, 1], places[t, 2], places[t, 3] = x, y, cos, sin
+        dx, dy = x - frame[0], y - frame[1]
+        c, s = cos * frame[2] + sin * frame[3], sin * frame[2] - cos * frame[3]
+        along, across = dx * frame[2] + dy * frame[3], dy * frame[2] - dx * frame[3]
+        long, wide = half_length * abs(c) + half_width * abs(s), half_length * abs(s) + half_width * abs(c)
+        ahead = abs(states[t, SPEED]) * ahead_s
+        least_x, most_x, least_y, most_y = along - long, along + long, across - wide, across + wide
+        low_x, high_x, low_y, high_y = (
+            min(low_x, least_x),
+            max(high_x, most_x),
+            min(low_y, least_y),
+            max(high_y, most_y),
+        )
+        least_x, most_x = least_x + min(ahead * c, 0.0), most_x + max(ahead * c, 0.0)
+        least_y, most_y = least_y + min(ahead * s, 0.0), most_y + max(ahead * s, 0.0)
+        reach[t, 0], reach[t, 1], reach[t, 2], reach[t, 3] = least_x, most_x, least_y, most_y
+        far_low_x, far_high_x = min(far_low_x, least_x), max(far_high_x, most_x)
+        far_low_y, far_high_y = min(far_low_y, least_y), max(far_high_y, most_y)
+    t = STEPS + 1
+    reach[t, 0], reach[t, 1], reach[t, 2], reach[t, 3] = far_low_x, far_high_x, far_low_y, far_high_y
+    t = STEPS + 2
+    reach[t, 0], reach[t, 1], reach[t, 2], reach[t, 3] = low_x, high_x, low_y, high_y
 
 
 @njit("void(float64[:, ::1], int64, float64, float64, float64[:, ::1])", cache=True)
@@ -76,33 +120,26 @@ def _on_at(
 
 
 @njit(
-    "boolean(float64[:, ::1], int64, int64, float64, float64, float64[:, ::1], int64[:, ::1], float64[:, ::1],"
-    " float64[:, ::1])",
+    "boolean(float64, float64, float64, float64, float64, float64, float64, float64, float64[:, ::1],"
+    " int64[:, ::1], float64[:, ::1], float64[:, ::1])",
     cache=True,
 )
-def _surely_on(
-    places: Array,
-    first: int,
-    last: int,
-    half_length: float,
-    half_width: float,
+def _clear(
+    x: float,
+    y: float,
+    cos: float,
+    sin: float,
+    rear: float,
+    front: float,
+    right: float,
+    left: float,
     points: Array,
     index: Ints,
     bounds: Array,
     run_bounds: Array,
 ) -> bool:
-    """Whether one turned box round the ego at some steps lies in one drivable polygon, clear of its border."""
-    middle = (first + last) // 2
-    x, y, cos, sin = places[middle, 0], places[middle, 1], places[middle, 2], places[middle, 3]
-    front, rear, left, right = 0.0, 0.0, 0.0, 0.0
-    for t in range(first, last + 1):
-        dx, dy = places[t, 0] - x, places[t, 1] - y
-        along, across = dx * cos + dy * sin, dy * cos - dx * sin
-        c, s = abs(places[t, 2] * cos + places[t, 3] * sin), abs(places[t, 3] * cos - places[t, 2] * sin)
-        long, wide = half_length * c + half_width * s, half_length * s + half_width * c
-        front, rear = max(front, along + long), min(rear, along - long)
-        left, right = max(left, across + wide), min(right, across - wide)
-    front, rear, left, right = front + MARGIN_M, rear - MARGIN_M, left + MARGIN_M, right - MARGIN_M
+    """Whether a box given in a frame lies in one drivable polygon, clear of its border."""
+    rear, front, right, left = rear - MARGIN_M, front + MARGIN_M, right - MARGIN_M, left + MARGIN_M
     # Bounds of that box in the world.
     out_x, out_y = (
         0.5 * ((front + rear) * cos - (left + right) * sin),
@@ -141,24 +178,60 @@ def _surely_on(
                         or (b > left and d > left)
                         or (b < right and d < right)
                     ):
-                        clear = False
-                        break
+                        # Nor may all corners of the box lie on one side of the edge.
+                        ex, ey = c - a, d - b
+                        beside = ex * (0.5 * (left + right) - b) - ey * (0.5 * (front + rear) - a)
+                        if abs(beside) <= 0.5 * (abs(ex) * (left - right) + abs(ey) * (front - rear)):
+                            clear = False
+                            break
                     a, b = c, d
             if not clear:
                 break
             run += 1
-        if clear and inside(x, y, points, start, end, run_bounds, index[1, g]):
+        if clear and inside(x + out_x, y + out_y, points, start, end, run_bounds, index[1, g]):
             return True
     return False
 
 
 @njit(
-    "boolean(float64[:, ::1], float64, float64, float64[:, ::1], int64[:, ::1], float64[:, ::1],"
-    " float64[:, ::1], float64[:, ::1])",
+    "boolean(float64[:, ::1], int64, int64, float64, float64, float64[:, ::1], int64[:, ::1], float64[:, ::1],"
+    " float64[:, ::1])",
+    cache=True,
+)
+def _surely_on(
+    places: Array,
+    first: int,
+    last: int,
+    half_length: float,
+    half_width: float,
+    points: Array,
+    index: Ints,
+    bounds: Array,
+    run_bounds: Array,
+) -> bool:
+    """Whether one turned box round the ego at some steps is clear of every border."""
+    middle = (first + last) // 2
+    x, y, cos, sin = places[middle, 0], places[middle, 1], places[middle, 2], places[middle, 3]
+    front, rear, left, right = 0.0, 0.0, 0.0, 0.0
+    for t in range(first, last + 1):
+        dx, dy = places[t, 0] - x, places[t, 1] - y
+        along, across = dx * cos + dy * sin, dy * cos - dx * sin
+        c, s = abs(places[t, 2] * cos + places[t, 3] * sin), abs(places[t, 3] * cos - places[t, 2] * sin)
+        long, wide = half_length * c + half_width * s, half_length * s + half_width * c
+        front, rear = max(front, along + long), min(rear, along - long)
+        left, right = max(left, across + wide), min(right, across - wide)
+    return _clear(x, y, cos, sin, rear, front, right, left, points, index, bounds, run_bounds)
+
+
+@njit(
+    "boolean(float64[:, ::1], float64[:, ::1], float64[::1], float64, float64, float64[:, ::1], int64[:, ::1],"
+    " float64[:, ::1], float64[:, ::1], float64[:, ::1])",
     cache=True,
 )
 def stays_on(
     places: Array,
+    reach: Array,
+    frame: Array,
     half_length: float,
     half_width: float,
     points: Array,
@@ -170,7 +243,9 @@ def stays_on(
     """Whether all corners are on drivable ground at all steps.
 
     Args:
-        places: (T, 4) of `place_boxes`.
+        places: (41, 4) of `place_boxes`.
+        reach: (43, 4) of `place_boxes`.
+        frame: That of `reach`.
         half_length: Of the ego.
         half_width: Of the ego.
         points: Polygons of `scene.Area`.
@@ -182,8 +257,21 @@ def stays_on(
     Returns:
         DAC: what a look at every corner at every step gives.
     """
-    last = places.shape[0] - 1
-    if _surely_on(places, 0, last, half_length, half_width, points, index, bounds, run_bounds):
+    last, whole = places.shape[0] - 1, reach[STEPS + 2]
+    if _clear(
+        frame[0],
+        frame[1],
+        frame[2],
+        frame[3],
+        whole[0],
+        whole[1],
+        whole[2],
+        whole[3],
+        points,
+        index,
+        bounds,
+        run_bounds,
+    ):
         return True
     # Who leaves the road is mostly still off it at the end.
     if not _on_at(places, last, half_length, half_width, points, index, bounds, run_bounds, corners):

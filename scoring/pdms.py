@@ -13,22 +13,14 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from ..vocabulary import PLAN_POINTS, PLAN_STEP_S, Float
-from .collisions import collisions, reach_of, windows_of
+from .collisions import collisions, windows_of
 from .drivable import place_boxes, stays_on
-from .filters import (
-    MAX_ACCEL_MPS2,
-    MAX_JERK_MPS3,
-    MAX_LONGITUDINAL_JERK_MPS3,
-    MAX_YAW_ACCEL_RADPS2,
-    MAX_YAW_RATE_RADPS,
-    MIN_ACCEL_MPS2,
-    savgol_matrix,
-)
 from .kinematics import VehicleParams
+from .pdms_comfort import FILTERS, comfortable
 from .pdms_kernels import FRAMES, agent_frames, trailing_headings
 from .progress import line_of, nearest
 from .scene import Scene
-from .tracker import ACCEL, HEADING, RX, RY, SPEED, SPEED_FIT, STEP_S, STEPS, track
+from .tracker import HEADING, RX, RY, SPEED, SPEED_FIT, STEP_S, STEPS, track
 from .ttc import ttc_along
 
 Array = NDArray[np.float64]
@@ -36,17 +28,6 @@ Ints = NDArray[np.int64]
 
 PACIFICA = VehicleParams(wheel_base_m=3.089, rear_to_centre_m=1.461, length_m=5.176, width_m=2.297)
 MIN_PROGRESS_M = 5.0  # below this, progress does not tell plans apart
-_N = STEPS + 1
-# Filters of the comfort metric. At the rear axle of a kinematic bicycle the lateral acceleration is zero, so its bound
-# always holds and |acceleration| is the longitudinal one; the windows are NAVSIM's.
-_SMOOTH = savgol_matrix(_N, 8, 2)
-_FIT = np.linalg.pinv(np.vander(np.arange(_N) - STEPS // 2, 3, increasing=True).astype(np.float64))
-# A window as long as the signal is one parabola: three coefficients of the acceleration, then two of the jerk.
-_PARABOLA = np.ascontiguousarray(np.vstack((_FIT, (_FIT @ _SMOOTH)[1:] / STEP_S)))
-_YAW_RATE = savgol_matrix(_N, 5, 2, 1, STEP_S)  # five entries per row
-_YAW_ACCEL = savgol_matrix(_N, 5, 3, 2, STEP_S)
-_FILTERS = np.zeros((3, _N, _N))
-_FILTERS[0, : len(_PARABOLA)], _FILTERS[1], _FILTERS[2] = _PARABOLA, _YAW_RATE, _YAW_ACCEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,43 +43,10 @@ class PdmsScores:
     progress_m: Array  # along the centre line, at least 0
 
 
-@njit("float64(float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1])", cache=True)
-def _comfort(states: Array, parabola: Array, yaw_rate: Array, yaw_accel: Array) -> float:
-    n = states.shape[0]
-    fit = np.zeros((3, 3))  # acceleration, its jerk, jerk of its magnitude
-    for j in range(n):
-        a = states[j, ACCEL]
-        for c in range(3):
-            fit[0, c] += parabola[c, j] * a
-        for c in range(2):
-            fit[1, c] += parabola[3 + c, j] * a
-            fit[2, c] += parabola[3 + c, j] * abs(a)
-    for i in range(n):
-        x = i - STEPS // 2
-        accel = fit[0, 0] + (fit[0, 1] + fit[0, 2] * x) * x
-        jerk = fit[1, 0] + 2.0 * fit[1, 1] * x
-        size_jerk = fit[2, 0] + 2.0 * fit[2, 1] * x
-        first = min(max(i - 2, 0), n - 5)
-        rate, turn = 0.0, 0.0
-        for j in range(first, first + 5):
-            rate += yaw_rate[i, j] * states[j, HEADING]
-            turn += yaw_accel[i, j] * states[j, HEADING]
-        if (
-            accel <= MIN_ACCEL_MPS2
-            or accel >= MAX_ACCEL_MPS2
-            or abs(jerk) >= MAX_LONGITUDINAL_JERK_MPS3
-            or abs(size_jerk) >= MAX_JERK_MPS3
-            or abs(rate) >= MAX_YAW_RATE_RADPS
-            or abs(turn) >= MAX_YAW_ACCEL_RADPS2
-        ):
-            return 0.0
-    return 1.0
-
-
 @njit(
     "void(float64[:, :, ::1], float64[:, :, ::1], float64[:, :, ::1], float64[:, ::1], int8[::1], float64[:, ::1],"
-    " float64[:, ::1], int64[:, ::1], float64[:, ::1], float64[:, ::1], float64[::1], float64[::1],"
-    " float64[:, :, ::1], int64, float64[:, ::1])",
+    " float64, float64[:, ::1], int64[:, ::1], float64[:, ::1], float64[:, ::1], float64[::1], float64[::1],"
+    " float64[:, ::1], int64, float64[:, ::1])",
     cache=True,
 )
 def _metrics(
@@ -108,6 +56,7 @@ def _metrics(
     sizes: Array,
     counts_as: NDArray[np.int8],
     line: Array,
+    longest: float,
     points: Array,
     index: Ints,
     bounds: Array,
@@ -119,15 +68,15 @@ def _metrics(
     out: Array,
 ) -> None:
     """Fill out (5, P) with nc, dac, ttc, comfort, progress."""
-    places, reach, corners = np.empty((tracks.shape[1], 4)), np.empty((STEPS + 2, 4)), np.empty((4, 2))
+    places, reach, corners = np.empty((tracks.shape[1], 4)), np.empty((STEPS + 3, 4)), np.empty((4, 2))
     to_centre, half_length, half_width = vehicle[1], 0.5 * vehicle[2], 0.5 * vehicle[3]
     begin_x, begin_y, begin, near = np.nan, np.nan, 0.0, 0
     for p in range(tracks.shape[0]):
         states = tracks[p]
-        place_boxes(states, to_centre, places)
-        on = stays_on(places, half_length, half_width, points, index, bounds, run_bounds, corners)
-        if frames.shape[0] > 0:
-            reach_of(states, places, half_length, half_width, start[0], start[1], start[2], reach)
+        place_boxes(states, to_centre, half_length, half_width, start, places, reach)
+        on = stays_on(
+            places, reach, start, half_length, half_width, points, index, bounds, run_bounds, corners
+        )
         out[0, p], out[2, p] = collisions(
             states,
             places,
@@ -145,13 +94,13 @@ def _metrics(
             corners,
         )
         out[1, p] = 1.0 if on else 0.0
-        out[3, p] = _comfort(states, filters[0], filters[1], filters[2])
+        out[3, p] = comfortable(states, filters)
         out[4, p] = 0.0
         if line.shape[0] > 1:
             if places[0, 0] != begin_x or places[0, 1] != begin_y:
                 begin_x, begin_y = places[0, 0], places[0, 1]
-                begin, near = nearest(begin_x, begin_y, line, near)
-            end, _ = nearest(places[STEPS, 0], places[STEPS, 1], line, near)
+                begin, near = nearest(begin_x, begin_y, line, longest, near)
+            end, _ = nearest(places[STEPS, 0], places[STEPS, 1], line, longest, near)
             out[4, p] = max(end - begin, 0.0)
 
 
@@ -161,7 +110,7 @@ def _track_all(plans: Array, start: Array, vehicle: Array, speed_fit: Array, out
     per_point = STEPS // plans.shape[1]
     to_centre = vehicle[1]
     cos, sin = np.cos(start[HEADING]), np.sin(start[HEADING])
-    poses = np.empty((_N, 3))
+    poses = np.empty((STEPS + 1, 3))
     for p in range(plans.shape[0]):
         x, y, heading = start[RX], start[RY], start[HEADING]
         poses[0, 0], poses[0, 1], poses[0, 2] = x, y, heading
@@ -228,7 +177,7 @@ def track_plans(scene: Scene, plans: ArrayLike) -> Array:
             ego.yaw_rate_radps,
         ]
     )
-    out = np.empty((len(poses), _N, 7))
+    out = np.empty((len(poses), STEPS + 1, 7))
     _track_all(poses, start, vehicle.packed(), SPEED_FIT, out)
     return out
 
@@ -247,16 +196,16 @@ def terms_of(scene: Scene, tracks: ArrayLike, ttc_last: int = STEPS) -> tuple[Ar
     return tuple(out)
 
 
-def _prepared(scene: Scene) -> tuple[Array | NDArray[np.int8] | Ints, ...]:
+def _prepared(scene: Scene) -> tuple[Array | NDArray[np.int8] | Ints | float, ...]:
     """What the kernels need of a scene; made once and kept with it."""
     if scene.prepared is None:
         area, ego, vehicle = scene.area, scene.ego, scene.vehicle.packed()
-        frames = agents_at_10_hz(scene)
+        frames, line = agents_at_10_hz(scene), line_of(scene.centerline_m)
         sizes = np.array(scene.agent_size_m, np.float64, order="C").reshape(-1, 2)
         kinds = np.array(scene.agent_kind, np.int8)
-        start = np.array([ego.x_m, ego.y_m, ego.yaw_rad])
+        start = np.array([ego.x_m, ego.y_m, np.cos(ego.yaw_rad), np.sin(ego.yaw_rad)])
         windows, counts_as = np.empty((len(frames), STEPS + 2, 4)), np.zeros(len(frames), np.int8)
-        windows_of(frames, sizes, kinds, *start, windows, counts_as)
+        windows_of(frames, sizes, kinds, start, windows, counts_as)
         index = np.zeros((3, len(area.starts)), np.int64)
         index[0], index[1], index[2, :-1] = area.starts, area.runs, area.kinds
         made = (
@@ -264,14 +213,15 @@ def _prepared(scene: Scene) -> tuple[Array | NDArray[np.int8] | Ints, ...]:
             windows,
             sizes,
             counts_as,
-            line_of(scene.centerline_m),
+            line,
+            float(np.diff(line[:, 2]).max(initial=0.0)),
             area.points_m,
             index,
             area.bounds_m,
             area.run_bounds_m,
             vehicle,
             start,
-            _FILTERS,
+            FILTERS,
         )
         object.__setattr__(scene, "prepared", made)
         return made

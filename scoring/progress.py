@@ -32,9 +32,11 @@ def _on_segment(x: float, y: float, line: Array, i: int) -> tuple[float, float]:
     return dx * dx + dy * dy, line[i, 2] + part
 
 
-@njit("Tuple((float64, int64))(float64, float64, float64[:, ::1], int64)", cache=True)
-def nearest(x: float, y: float, line: Array, near: int) -> tuple[float, int]:
-    """Arc length of the point of a line nearest to x, y, and its segment; `near` is a guess of the segment.
+@njit("Tuple((float64, int64))(float64, float64, float64[:, ::1], float64, int64)", cache=True)
+def nearest(x: float, y: float, line: Array, longest: float, near: int) -> tuple[float, int]:
+    """Arc length of the point of a line nearest to x, y, and its segment.
+
+    `longest` is the length of the longest segment, `near` a guess of the nearest.
 
     No point within d - b of a corner d away is nearer than b: the further away the line is, the more of it is skipped.
     """
@@ -42,12 +44,10 @@ def nearest(x: float, y: float, line: Array, near: int) -> tuple[float, int]:
     found, bound = near, math.sqrt(best)
     i, last = 0, line.shape[0] - 2
     while i <= last:
-        slack = math.hypot(x - line[i, 0], y - line[i, 1]) - bound
+        dx, dy = x - line[i, 0], y - line[i, 1]
+        slack = math.sqrt(dx * dx + dy * dy) - bound
         if slack > 0.0 and line[i + 1, 2] - line[i, 2] < slack:
-            beyond = line[i, 2] + slack
-            i += 1
-            while i <= last and line[i + 1, 2] < beyond:
-                i += 1
+            i += max(int(slack / longest), 1)
             continue
         away, along = _on_segment(x, y, line, i)
         if away < best:
