@@ -237,9 +237,8 @@ class Loop:
         from .refine.grounding import run_grounding
         from .refine.sft import run_sft
 
-        config, seed = self.config.bootstrap, self.config.seed
+        config, seed, reports = self.config.bootstrap, self.config.seed, []
         policy = Policy.tiny(seed)
-        reports = []
         if config.see_steps:
             readers = [EpisodeReader(self.home / row["path"]) for row in self._expert_drives()]
             frames = grounded_frames(readers, STRIDE_PX)

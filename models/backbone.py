@@ -119,6 +119,12 @@ class Backbone:
     processor: Any
     family: Family
 
+    @property
+    def tower(self) -> torch.nn.Module:
+        """The part that sees."""
+        tower: torch.nn.Module = self.model.get_submodule(self.family.vision)
+        return tower
+
     def pixels(self, images: NDArray[np.uint8]) -> dict[str, Tensor]:
         """Model inputs of pictures (N, H, W, 3), equal to the processor's."""
         return self.family.pixels(self.processor.image_processor, images)

@@ -29,6 +29,12 @@ class TrainerConfig(Section):
     )
     weight_decay: float = Field(0.0, ge=0, lt=1, description="AdamW's; a short round needs none")
     max_grad_norm: float = Field(1.0, gt=0, le=1000, description="one hard batch must not undo the others")
+    tower_rate: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the rate that the vision tower gets; 0 freezes it: the few scenes of a round would spoil it",
+    )
     head_weight: float = Field(
         20.0,
         ge=0,
@@ -157,7 +163,7 @@ class RefitConfig(Section):
     """Refit of the head on cached features after the backbone has changed (proof.md 16)."""
 
     enabled: bool = Field(True, description="run this stage")
-    epochs: int = Field(16, ge=1, le=1000, description="cheap: no backbone pass")
+    epochs: int = Field(12, ge=1, le=1000, description="cheap: no backbone pass")
     takeover_share: float = Field(
         0.3,
         ge=0,
@@ -167,7 +173,7 @@ class RefitConfig(Section):
     per_device_train_batch_size: int = Field(64, ge=1, le=4096, description="scenes of a step")
     learning_rate: float = Field(1e-3, gt=0, lt=1, description="the features have moved")
     max_samples: int = Field(
-        3000,
+        8000,
         ge=1,
         description="replay scenes beside the takeovers, a prefill each; with few the head overfits",
     )
@@ -194,5 +200,6 @@ def bootstrap_config(max_steps: int = 300, batch: int = 32, learning_rate: float
         max_steps=max_steps,
         per_device_train_batch_size=batch,
         learning_rate=learning_rate,
+        tower_rate=1.0,
         replay_share=0.0,
     )

@@ -167,10 +167,15 @@ class HeadLossMixin:
     policy: Policy
     guard: FiniteGuard
     head_weight: float
+    tower_rate: float
 
     def attach(self, policy: Policy, config: TrainerConfig, progress: Progress) -> None:
         """Say which policy learns and who watches; before `train`."""
         self.policy = policy
+        self.tower_rate = config.tower_rate
+        if not config.tower_rate and not hasattr(self.model, "merge_and_unload"):  # type: ignore[attr-defined]
+            settle(policy.model)  # its statistics are a part of what it sees
+            policy.backbone.tower.requires_grad_(False)
         self.head_weight = config.head_weight
         self.guard = FiniteGuard(self.model, config.max_steps, progress)  # type: ignore[attr-defined]
         self.add_callback(self.guard)  # type: ignore[attr-defined]
@@ -180,6 +185,17 @@ class HeadLossMixin:
             output.bias = (
                 None  # peft's wrapper of trainable tokens hides it, and TRL's fused head asks for it
             )
+
+    def create_optimizer(self, *arguments: Any) -> Any:
+        """Transformers', with a lower rate for the tower."""
+        optimizer = super().create_optimizer(*arguments)  # type: ignore[misc]
+        tower = {id(p) for p in self.policy.backbone.tower.parameters()}
+        for group in list(optimizer.param_groups):
+            slow = [p for p in group["params"] if id(p) in tower]
+            if slow and self.tower_rate < 1.0:
+                group["params"] = [p for p in group["params"] if id(p) not in tower]
+                optimizer.add_param_group({**group, "params": slow, "lr": self.tower_rate * group["lr"]})
+        return optimizer
 
     def with_head(self, loss: Tensor, fields: dict[str, Tensor], rows: slice = slice(None)) -> Tensor:
         """The trainer's loss plus the head's, and the guard told.

@@ -61,11 +61,13 @@ def test_all_stages_run_on_qwen_with_lora(checkpoint: Path, tmp_path: Path) -> N
     assert np.allclose(loaded.plan([samples[0].input], "g")[0].waypoints_m, plan.waypoints_m, atol=1e-5)
 
 
-def test_full_fine_tuning_of_a_small_qwen(checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tower_rate", [0.0, 0.1])
+def test_full_fine_tuning_of_a_small_qwen(checkpoint: Path, tmp_path: Path, tower_rate: float) -> None:
     policy = load(checkpoint)
     start = weights(policy)
-    sft = SftConfig(max_steps=1, per_device_train_batch_size=2)
+    sft = SftConfig(max_steps=1, per_device_train_batch_size=2, tower_rate=tower_rate)
     run_sft(policy, make_samples(2), sft, 0, out_dir=tmp_path)
-    dpo = DpoConfig(max_steps=1, per_device_train_batch_size=2)
+    dpo = DpoConfig(max_steps=1, per_device_train_batch_size=2, tower_rate=tower_rate)
     run_dpo(policy, make_pairs(2), dpo, 0, out_dir=tmp_path, replay=make_samples(2))
-    assert changed(start, weights(policy), "visual")
+    assert changed(start, weights(policy), "language_model")
+    assert bool(changed(start, weights(policy), "visual")) is (tower_rate > 0)

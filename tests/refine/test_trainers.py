@@ -45,7 +45,7 @@ def test_sft_changes_text_and_head_and_repeats_itself(policy: Policy, tmp_path: 
     assert steps == [1, 2, 3, 4]
     assert report.steps == 4
     assert not report.stopped_reason
-    for part in ("action_head.mlp", "action_head.query", "language_model", "vision_tower"):
+    for part in ("action_head.mlp", "action_head.query", "language_model"):
         assert any(part in key and not torch.equal(before[key], after[key]) for key in before), part
     assert same(after, weights(twin))
     assert list(tmp_path.rglob("*.safetensors")) == []
@@ -173,3 +173,19 @@ def test_guard_notices_a_lost_weight_behind_a_finite_loss() -> None:
     guard.see(torch.tensor(1.0))
     assert not guard.check(2)
     assert torch.equal(model.weight, first)
+
+
+def test_the_tower_moves_at_its_share_of_the_rate(tmp_path: Path) -> None:
+    moved = {}
+    for rate in (1.0, 0.1, 0.0):
+        policy, config = make_policy(), SFT.model_copy(update={"max_steps": 1, "tower_rate": rate})
+        before = weights(policy)
+        run_sft(
+            policy, make_samples(8), config, 1, out_dir=tmp_path, replay=make_samples(4, 5, negative=False)
+        )
+        steps = {key: (value - before[key]).abs().max().item() for key, value in weights(policy).items()}
+        moved[rate] = max(step for key, step in steps.items() if "vision_tower" in key)
+        assert max(step for key, step in steps.items() if "language_model" in key) > 0
+    # AdamW's first step has the size of the rate.
+    assert moved[0.1] == pytest.approx(0.1 * moved[1.0], rel=1e-3)
+    assert moved[0.0] == 0.0
