@@ -246,7 +246,8 @@ class Loop:
             reports.append(run_grounding(policy, frames, config.see_steps, seed, self._ticker()))
         samples = self._replay()
         self.progress.stage(f"generation 0: SFT on {len(samples)} scenes", config.max_steps)
-        sft = bootstrap_config(config.max_steps, config.batch, config.learning_rate)
+        tower_rate = 0.0 if config.see_steps else 1.0
+        sft = bootstrap_config(config.max_steps, config.batch, config.learning_rate, tower_rate=tower_rate)
         out = self.home / "stages" / "bootstrap"
         reports.append(run_sft(policy, samples, sft, seed, self._ticker(), out))
         if config.refit_epochs:

@@ -33,7 +33,7 @@ class TrainerConfig(Section):
         0.0,
         ge=0,
         le=1,
-        description="share of the rate that the vision tower gets; 0 freezes it: the few scenes of a round would spoil it",
+        description="share of the rate that the vision tower gets; 0 freezes it: driving alone unlearns it to see",
     )
     head_weight: float = Field(
         20.0,
@@ -194,12 +194,14 @@ class RefineConfig(Section):
 STAGES = ("sft", "dpo", "grpo", "refit", "anchor")
 
 
-def bootstrap_config(max_steps: int = 300, batch: int = 32, learning_rate: float = 2e-3) -> SftConfig:
-    """SFT from random weights: all there is in one pot, nothing to replay."""
+def bootstrap_config(
+    max_steps: int = 300, batch: int = 32, learning_rate: float = 2e-3, *, tower_rate: float = 1.0
+) -> SftConfig:
+    """SFT from random weights: all there is in one pot, nothing to replay; 0 keeps a tower that sees already."""
     return SftConfig(
         max_steps=max_steps,
         per_device_train_batch_size=batch,
         learning_rate=learning_rate,
-        tower_rate=1.0,
+        tower_rate=tower_rate,
         replay_share=0.0,
     )
