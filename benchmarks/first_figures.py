@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=100)
     parser.add_argument("--first", type=int, default=20040)
     parser.add_argument("--generations", type=int, nargs="*", help="default: champion and the last one")
+    parser.add_argument("--suites", nargs="*", choices=("trained", "nominal", "unseen"), help="default: all")
     asked = parser.parse_args()
     with RichProgress() as progress:
         loop = Loop(asked.home, load_config(RunConfig), progress)
@@ -53,6 +54,8 @@ def main() -> None:
         ]
         progress.say(f"champion: generation {champion}")
         for title, (name, cases) in suites.items():
+            if asked.suites and title.split()[0] not in asked.suites:
+                continue
             found = {
                 row: loop.evaluator.results(g, name, cases, f"{row} on {name}", baseline=b)
                 for row, g, b in rows
