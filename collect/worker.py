@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from ..errors import TakeoverError
 from ..sim_bridge.bridge import Bridge, leave_process
 from ..sim_bridge.drive import Drive
-from ..sim_bridge.server import EmbeddedServer
+from ..sim_bridge.server import server_at
 from ..vocabulary import CameraSpec, Outcome
 from .disturbance import Disturbance
 from .jobs import EpisodeJob, EpisodeResult
@@ -33,14 +33,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     pipe = Connection(arguments.fd)
-    server: EmbeddedServer | None = None
     try:
-        if arguments.carla:
-            host, _, port = arguments.carla.rpartition(":")
-        else:
-            server = EmbeddedServer.start(seed=arguments.seed)
-            host, port = server.host, str(server.port)
-        with Bridge(host, int(port), timeout_s=arguments.timeout_s) as bridge:
+        with (
+            server_at(arguments.carla, arguments.seed) as (host, port),
+            Bridge(host, port, timeout_s=arguments.timeout_s) as bridge,
+        ):
             drive = Drive(bridge, (CameraSpec(),))
             pipe.send("ready")
             _serve(pipe, drive)
@@ -51,8 +48,6 @@ def main() -> None:
     except (EOFError, OSError):
         pass  # the parent went away: nothing is left to do
     finally:
-        if server is not None:
-            server.close()
         leave_process()
 
 

@@ -7,6 +7,7 @@ import json
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -14,6 +15,21 @@ from ..errors import SimulatorError
 
 START_TIMEOUT_S = 120.0  # the first start on a machine compiles the kernels
 CLOSE_TIMEOUT_S = 5.0
+
+
+@contextlib.contextmanager
+def server_at(carla: str, seed: int) -> Iterator[tuple[str, int]]:
+    """Host and port of a CARLA server: the one at `carla` (host:port), or an embedded one of our own.
+
+    Raises:
+        SimulatorError: The embedded one did not start.
+    """
+    if carla:
+        host, _, port = carla.rpartition(":")
+        yield host, int(port)
+        return
+    with EmbeddedServer.start(seed=seed) as server:
+        yield server.host, server.port
 
 
 @dataclass(slots=True)

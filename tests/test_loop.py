@@ -102,6 +102,9 @@ def test_status_has_the_documented_keys(home: Path) -> None:
     assert all(wanted <= set(row) for row in status["generations"])
     stages = {stage["stage"] for stage in status["rounds"][0]["stages"]}
     assert stages == {"sft", "dpo", "grpo", "refit", "anchor"}
+    shown = loop(home, "status").stdout
+    assert "grpo " in shown
+    assert "skipped_reason" not in shown  # a line a round, not the report
 
 
 def test_views_start_from_segments(home: Path) -> None:

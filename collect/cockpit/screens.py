@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -35,7 +36,7 @@ class Polls(Protocol):
         ...
 
 
-class Page:
+class Page(ABC):
     """One screen.
 
     Attributes:
@@ -46,15 +47,15 @@ class Page:
     name = ""
     answer: str | None = None
 
+    @abstractmethod
     def step(
         self, events: Sequence[Any], state: DeviceState, actions: Sequence[Action], now_s: float
     ) -> None:
         """Take what has happened."""
-        raise NotImplementedError
 
+    @abstractmethod
     def draw(self, surface: pygame.Surface, text: Text) -> None:
         """Paint the whole window."""
-        raise NotImplementedError
 
 
 def show(

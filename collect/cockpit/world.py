@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ...errors import TakeoverError
 from ...sim_bridge.bridge import Bridge, leave_process
 from ...sim_bridge.drive import Drive
-from ...sim_bridge.server import EmbeddedServer
+from ...sim_bridge.server import server_at
 from ...sim_bridge.weather import preset
 from ...vocabulary import TICK_S, CameraSpec, Control
 from ..arbiter import SAFE_STOP
@@ -153,14 +153,11 @@ def main() -> None:
     sys.setswitchinterval(SWITCH_S)
     pipe = Connection(arguments.pipe)
     orders = socket.socket(fileno=arguments.orders)
-    server: EmbeddedServer | None = None
     try:
-        if arguments.carla:
-            host, _, port = arguments.carla.rpartition(":")
-        else:
-            server = EmbeddedServer.start(seed=arguments.seed)
-            host, port = server.host, str(server.port)
-        with Bridge(host, int(port), timeout_s=arguments.timeout_s) as bridge:
+        with (
+            server_at(arguments.carla, arguments.seed) as (host, port),
+            Bridge(host, port, timeout_s=arguments.timeout_s) as bridge,
+        ):
             ring = Ring(arguments.ring, 4 * WIDTH_PX * HEIGHT_PX)
             World(Drive(bridge, (CameraSpec(),)), pipe, orders, ring).serve()
     except TakeoverError as error:
@@ -169,8 +166,6 @@ def main() -> None:
     except (EOFError, OSError):
         pass  # the cockpit went away: nothing is left to do
     finally:
-        if server is not None:
-            server.close()
         leave_process()
 
 

@@ -15,6 +15,7 @@ from takeover.collect.jobs import EpisodeJob, EpisodeResult
 from takeover.collect.plans import bootstrap_jobs, episode_id, round_jobs
 from takeover.config import BootstrapConfig, CollectConfig
 from takeover.errors import SimulatorError
+from takeover.sim_bridge.scenarios.cases import TRAINED_TYPES
 from takeover.store.episodes import EpisodeReader, complete, verify
 from takeover.vocabulary import Case, Plan, PolicyInput
 
@@ -178,3 +179,7 @@ def test_jobs_are_repeatable_and_of_the_train_role(tmp_path: Path) -> None:
     cases = [j.case for jobs in (first, *rounds) for j in jobs]
     assert len(set(cases)) == len(cases)
     assert all(case.seed < 10_000 for case in cases)
+    asked = BootstrapConfig(nominal_episodes=3, longtail_episodes=0, decoy_episodes=12)
+    decoys = [j.case for j in bootstrap_jobs("r", asked, 0, tmp_path) if j.case.decoy]
+    assert len(decoys) == 12
+    assert {case.scenario for case in decoys} == set(TRAINED_TYPES)

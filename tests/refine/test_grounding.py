@@ -57,3 +57,25 @@ def test_the_tower_learns_and_repeats_itself() -> None:
 def test_nothing_to_see_is_refused() -> None:
     with pytest.raises(RefineError, match="no frames"):
         run_grounding(Policy.tiny(0), [], 5, 0)
+
+
+def test_half_of_what_is_shown_has_a_rare_kind_in_it() -> None:
+    shown: list[bool] = []
+
+    class Watched(Picture):
+        @property
+        def image(self) -> np.ndarray:  # type: ignore[override]
+            shown.append(bool(self.present[:, 1].any()))
+            return np.zeros((96, 192, 3), np.uint8)
+
+        @image.setter
+        def image(self, value: np.ndarray) -> None:
+            pass
+
+    frames = []
+    for i in range(50):
+        present = np.zeros((18, 3), np.float32)
+        present[3, 1 if i == 7 else 0] = 1.0  # one walker among cars
+        frames.append(Watched(np.zeros(0), present, present * 10.0, np.zeros(2, np.float32)))
+    run_grounding(Policy.tiny(0), frames, 3, 0, batch=16)
+    assert 0.5 <= np.mean(shown) < 0.7
