@@ -68,7 +68,7 @@ def drive_freely(
     session_id = uuid.uuid4().hex[:ID_CHARACTERS]
     first = car()
     schedule = Schedule(
-        tallies(store, first.generation, first.sha256),
+        tallies(store, first.generation),
         seed,
         NOMINAL_TYPES if config.free else config.scenarios,
         driven_cases(store),

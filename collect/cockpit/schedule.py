@@ -1,7 +1,7 @@
 """Which drive comes next: where a takeover would teach most.
 
 A bandit over scenario types (Thompson sampling). Of each type the champion's failures are known: drives that did not
-succeed or that a driver had to take over, in this home's episodes and evaluations of that generation. They give a Beta
+succeed or that a driver had to take over, in this home's drives of that generation. They give a Beta
 posterior of the failure rate, which begins at `PRIOR`. One draw from each posterior, and the largest wins: types that fail
 often are driven often, and types of which little is known now and then. The driver's own drives count, so a type
 that turns out well goes back. One drive in `EXPLORE_EVERY` is of any type, everyday driving among them, so that a driver
@@ -105,16 +105,16 @@ class Schedule:
         raise UsageError(f"every train case of {scenario} has been driven", fix="drive other scenarios")
 
 
-def tallies(store: Store, generation: str, weights_sha256: str = "") -> dict[str, Tally]:
-    """How often a generation failed on each type, in watched drives and in evaluations. Decoys are left out."""
+def tallies(store: Store, generation: str) -> dict[str, Tally]:
+    """How often a generation failed on each type in watched drives of train cases. Decoys are left out.
+
+    What the gate saw stays out: it must not steer what is collected (proof.md 1).
+    """
     rows = store.query(
-        "SELECT scenario, count(*) FILTER (failed) AS failures, count(*) AS drives FROM ("
-        "SELECT scenario, NOT success OR takeovers > 0 AS failed FROM episodes "
-        "WHERE generation = ? AND driver_kind IN ('scripted', 'human') AND NOT decoy AND NOT truncated "
-        "AND ended NOT IN ('sim_fault', 'aborted') "
-        "UNION ALL SELECT scenario, NOT success FROM evaluations WHERE weights_sha256 = ? AND NOT decoy "
-        "AND suite IN ('longtail', 'nominal')) GROUP BY scenario ORDER BY scenario",
-        [generation, weights_sha256],
+        "SELECT scenario, count(*) FILTER (NOT success OR takeovers > 0) AS failures, count(*) AS drives FROM episodes "
+        "WHERE generation = ? AND role = 'train' AND driver_kind IN ('scripted', 'human') AND NOT decoy "
+        "AND NOT truncated AND ended NOT IN ('sim_fault', 'aborted') GROUP BY scenario ORDER BY scenario",
+        [generation],
     )
     return {row["scenario"]: Tally(int(row["failures"]), int(row["drives"])) for row in rows}
 
