@@ -34,7 +34,8 @@ from .evaluate.evaluator import Evaluator, Progress
 from .evaluate.gate import decide, futile
 from .evaluate.run_report import RunSummary, write_summary
 from .evaluate.summary import suite_report
-from .refine.config import RefineConfig, RefitConfig, bootstrap_config
+from .first_generation import taught_policy
+from .refine.config import RefineConfig
 from .refine.report import flat_metrics
 from .scoring.statistics import spent_alpha
 from .sim_bridge.scenarios.cases import suite
@@ -45,7 +46,6 @@ from .store.rows import GenerationRow, RoundRow
 
 if TYPE_CHECKING:
     from .collect.cockpit.sitting import SittingSummary
-    from .models.policy import Policy
     from .models.registry import Registry, Version
     from .vocabulary import DrivingSample, PreferencePair
 
@@ -218,7 +218,11 @@ class Loop:
         """Train generation 0 on expert drives, or take it from this home's cache."""
         cached = self.home / "cache" / self._bootstrap_key()
         if not (cached / COMPLETE).is_file():
-            policy, reports = self._taught_policy()
+            drives = [EpisodeReader(self.home / row["path"]) for row in self._expert_drives()]
+            scratch = self.home / "stages" / "bootstrap"
+            policy, reports = taught_policy(
+                drives, self._replay(), self.config.bootstrap, self.config.seed, scratch, self.progress
+            )
             shutil.rmtree(cached, ignore_errors=True)
             policy.save(cached)
             (cached / COMPLETE).write_text(json.dumps(reports), encoding="utf-8")
@@ -227,35 +231,6 @@ class Loop:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(cached, folder, ignore=shutil.ignore_patterns(COMPLETE))
         return {"stages": reports, "metrics": flat_metrics(reports)}
-
-    def _taught_policy(self) -> tuple[Policy, list[dict[str, Any]]]:
-        """A fresh tiny policy that has learnt to see, then to drive as the expert does."""
-        from .collect.grounding import grounded_frames
-        from .models.policy import Policy
-        from .models.tiny import STRIDE_PX
-        from .refine.anchor_stage import refit_head
-        from .refine.grounding import run_grounding
-        from .refine.sft import run_sft
-
-        config, seed, reports = self.config.bootstrap, self.config.seed, []
-        policy = Policy.tiny(seed)
-        if config.see_steps:
-            readers = [EpisodeReader(self.home / row["path"]) for row in self._expert_drives()]
-            frames = grounded_frames(readers, STRIDE_PX)
-            self.progress.stage(f"generation 0: seeing, on {len(frames)} pictures", config.see_steps)
-            reports.append(run_grounding(policy, frames, config.see_steps, seed, self._ticker()))
-        samples = self._replay()
-        self.progress.stage(f"generation 0: SFT on {len(samples)} scenes", config.max_steps)
-        tower_rate = 0.0 if config.see_steps else 1.0
-        sft = bootstrap_config(config.max_steps, config.batch, config.learning_rate, tower_rate=tower_rate)
-        out = self.home / "stages" / "bootstrap"
-        reports.append(run_sft(policy, samples, sft, seed, self._ticker(), out))
-        if config.refit_epochs:
-            refit = RefitConfig(epochs=config.refit_epochs, learning_rate=1e-3)
-            steps = config.refit_epochs * -(-len(samples) // refit.per_device_train_batch_size)
-            self.progress.stage("generation 0: refit of the head", steps)
-            reports.append(refit_head(policy, samples, refit, seed, self._ticker()))
-        return policy, [report.to_json() for report in reports]
 
     def _refine(self, number: int, champion: int, title: str) -> dict[str, Any]:
         """Train from the champion on the pairs of all rounds."""
