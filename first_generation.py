@@ -39,9 +39,9 @@ def taught_policy(
     from .collect.grounding import grounded_frames
     from .models.policy import Policy
     from .models.tiny import STRIDE_PX
-    from .refine.anchor_stage import refit_head
     from .refine.config import RefitConfig, bootstrap_config
     from .refine.grounding import run_grounding
+    from .refine.refit import refit_head
     from .refine.sft import run_sft
 
     def tick(_step: int, _steps: int, loss: float) -> None:

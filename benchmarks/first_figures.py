@@ -67,7 +67,7 @@ def main() -> None:
 
 def _longer_sft(loop: Loop, cases: list) -> list[CaseResult]:  # type: ignore[type-arg]
     """Generation 0 with the gradient steps of all rounds, on replay alone: more training, no takeovers."""
-    from takeover.refine.anchor_stage import refit_head
+    from takeover.refine.refit import refit_head
     from takeover.refine.sft import run_sft
 
     policy = loop.champions.policy(0, fresh=True)

@@ -13,12 +13,13 @@ import numpy as np
 
 from ..models.policy import Policy
 from ..vocabulary import DrivingSample, PreferencePair
-from .anchor_stage import refit_head, run_anchor
+from .anchor_stage import run_anchor
 from .config import STAGES, RefineConfig, RefitConfig
 from .datasets import check_roles, with_share
 from .dpo import run_dpo
 from .features import FeatureCache, fingerprint
 from .grpo import run_grpo
+from .refit import refit_head
 from .report import Progress, StageReport
 from .sft import run_sft
 from .training import refuse_frozen_decoder

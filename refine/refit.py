@@ -1,0 +1,133 @@
+"""Refit of the head after the backbone has changed, and what every stage that trains the head alone needs.
+
+The backbone is frozen, so each scene's hidden states are computed once.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import get_cosine_schedule_with_warmup
+
+from ..errors import RefineError
+from ..models.policy import Policy
+from ..models.vla import head_loss
+from ..vocabulary import DrivingSample
+from .anchors import huber
+from .config import AnchorConfig, RefitConfig
+from .datasets import check_roles, draws
+from .features import FeatureCache
+from .report import Progress, StageReport, no_progress
+from .training import FiniteGuard, refuse_frozen_decoder
+
+
+class Descent:
+    """Steps of the head alone, watched by a guard."""
+
+    def __init__(
+        self, head: nn.Module, config: AnchorConfig | RefitConfig, steps: int, progress: Progress
+    ) -> None:
+        self.guard = FiniteGuard(head, steps, progress)
+        self._head, self._max_norm, self._done = head, config.max_grad_norm, 0
+        self._optimiser = torch.optim.AdamW(head.parameters(), lr=config.learning_rate, weight_decay=0.0)
+        # A short warm-up and a fall to zero: at a steady rate it would shake a head that is fitted already.
+        self._schedule = get_cosine_schedule_with_warmup(self._optimiser, max(1, steps // 10), steps)
+
+    def step(self, loss: Tensor) -> bool:
+        """Follow a loss; False when training must stop."""
+        self._optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._head.parameters(), self._max_norm)
+        self._optimiser.step()
+        self._schedule.step()
+        self._done += 1
+        self.guard.see(loss)
+        return self.guard.check(self._done)
+
+
+class Kept:
+    """Uneventful samples: the head must go on planning them as before."""
+
+    def __init__(
+        self, policy: Policy, samples: Sequence[DrivingSample], cache: FeatureCache, seed: int
+    ) -> None:
+        self._samples = samples
+        self._rng = np.random.default_rng([seed, 4])
+        device = policy.model.device
+        self.features = cache.get([sample.input for sample in samples])
+        self.target_m = torch.from_numpy(np.stack([s.target_m for s in samples])).float().to(device)
+        self.mask = torch.from_numpy(np.stack([s.mask for s in samples])).to(device)
+
+    def loss(self, head: Any, batch: int) -> Tensor:
+        """Huber of a random batch, in the unit of the directional loss."""
+        index = torch.from_numpy(draws([s.weight for s in self._samples], batch, self._rng))
+        features = self.features.take(index)
+        plans = head(features.hidden, features.mask, features.ego)
+        return huber(plans[:, None], self.target_m[index], self.mask[index], "directional").mean()
+
+    def ade_m(self, head: Any) -> float:
+        """Mean distance to the targets."""
+        with torch.no_grad():
+            plans = head(self.features.hidden, self.features.mask, self.features.ego)
+        error = (plans - self.target_m).norm(dim=-1)
+        return float(error[self.mask].mean())
+
+
+def refit_head(
+    policy: Policy,
+    samples: Sequence[DrivingSample],
+    config: RefitConfig,
+    seed: int,
+    progress: Progress = no_progress,
+    *,
+    cache: FeatureCache | None = None,
+) -> StageReport:
+    """Fit the head to a backbone that has changed under it, in place and without gradient into the backbone.
+
+    Args:
+        policy: Drives with the `mlp` head.
+        samples: Replay, and the takeovers' samples too, for replay alone would unlearn them.
+        config: Size.
+        seed: Of choice and order.
+        progress: Called after each step.
+        cache: Features that are known already.
+
+    Raises:
+        RoleError: Held-out data.
+        RefineError: The policy drives with another decoder, or there are no samples.
+    """
+    started = time.monotonic()
+    refuse_frozen_decoder(policy, "refit", head=True, text=False)
+    check_roles(samples)
+    rng = np.random.default_rng([seed, 5])
+    if not samples:
+        raise RefineError("the refit has no samples", fix="give replay, or switch refit off")
+    kept = Kept(policy, samples, cache or FeatureCache(policy), seed)
+    weight = torch.tensor([s.weight for s in samples], device=kept.mask.device)
+    head, batch = policy.model.action_head, config.per_device_train_batch_size
+    steps = config.epochs * math.ceil(len(samples) / batch)
+    descent = Descent(head, config, steps, progress)
+    before = kept.ade_m(head)
+    for _ in range(config.epochs):
+        for part in torch.from_numpy(rng.permutation(len(samples))).split(batch):
+            features = kept.features.take(part)
+            plans = head(features.hidden, features.mask, features.ego)
+            loss = head_loss(plans, kept.target_m[part], kept.mask[part], weight[part])
+            if not descent.step(loss):
+                break
+        if descent.guard.stopped:
+            break
+    policy.model.zero_grad(set_to_none=True)
+    return StageReport(
+        "refit",
+        seconds=time.monotonic() - started,
+        steps=len(descent.guard.losses),
+        metrics={"loss": descent.guard.late_loss(), "ade_m_before": before, "ade_m_after": kept.ade_m(head)},
+        stopped_reason=descent.guard.stopped,
+    )
