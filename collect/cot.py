@@ -16,6 +16,7 @@ from ..models.prompts import Reasoning, write_reasoning
 from ..scoring.analysis import half, noun
 from ..scoring.conflicts import conflicts, critical_agent
 from ..scoring.frames import into_ego
+from ..scoring.meta_actions import meta_actions
 from ..scoring.pdms import track_plans
 from ..scoring.pdms_kernels import inside
 from ..scoring.proposals import Line
@@ -25,14 +26,6 @@ from ..vocabulary import PLAN_PERIOD_TICKS, PLAN_POINTS, PLAN_STEP_S
 
 MIN_VISIBLE_PX = 12  # proof.md 7
 HIGH_S, MEDIUM_S = 2.0, 4.0  # a time to collision below is a high, a medium risk
-META_S = 1.0  # each of the two meta-actions
-
-SPEED_CHANGE_MPS = 0.5  # per second: less is `maintain`
-TURN_RAD = math.radians(20.0)  # of the whole plan: less is no turn
-TURN_RATE_RADPS = math.radians(4.0)  # in the window of a meta-action
-CHANGE_M = 1.5  # sideways at the plan's end: less is no lane change
-CHANGE_RATE_MPS = 0.25  # sideways, in the window of a meta-action
-Meta = tuple[str, str]
 
 
 def visible_agents(
@@ -46,37 +39,6 @@ def visible_agents(
         if at in there:
             seen |= {actor for actor, pixels in reader.visible_px(at).items() if pixels >= min_px}
     return frozenset(seen)
-
-
-def meta_actions(waypoints_m: ArrayLike, speed_mps: float) -> tuple[Meta, Meta]:
-    """The two meta-actions of a plan: what it does in its first and in its second second.
-
-    Args:
-        waypoints_m: (8, 2) or (8, 3), ego frame.
-        speed_mps: At the start.
-
-    Returns:
-        Two of (maintain | accelerate | decelerate, keep | turn_left | turn_right | change_left | change_right).
-    """
-    points = np.vstack(([[0.0, 0.0]], np.asarray(waypoints_m, np.float64)[:, :2]))
-    steps = np.diff(points, axis=0)
-    length = np.hypot(steps[:, 0], steps[:, 1])
-    speeds = np.concatenate(([speed_mps], length / PLAN_STEP_S))  # of the half second before each point
-    heading = np.zeros(PLAN_POINTS + 1)
-    for i in range(PLAN_POINTS):  # standing still keeps the heading
-        heading[i + 1] = math.atan2(steps[i, 1], steps[i, 0]) if length[i] > 0.2 else heading[i]
-    heading = np.unwrap(heading)
-    turns = abs(heading[-1]) > TURN_RAD
-    changes = not turns and abs(points[-1, 1]) > CHANGE_M
-    every = round(META_S / PLAN_STEP_S)
-    first, second = (
-        (
-            _speed_action(speeds[start], speeds[start + every]),
-            _direction_action(points, heading, start, start + every, turns=turns, changes=changes),
-        )
-        for start in (0, every)
-    )
-    return first, second
 
 
 def chain_of_thought(reader: EpisodeReader, tick: int, scene: Scene, waypoints_m: ArrayLike) -> Reasoning:
@@ -190,28 +152,3 @@ def _risk(ttc_s: float) -> str:
 
 def _collision(first_s: float) -> str:
     return f"collision in {half(first_s)} s" if math.isfinite(first_s) else "no conflict"
-
-
-def _speed_action(before: float, after: float) -> str:
-    change = (after - before) / META_S
-    if change > SPEED_CHANGE_MPS:
-        return "accelerate"
-    return "decelerate" if change < -SPEED_CHANGE_MPS else "maintain"
-
-
-def _direction_action(
-    points: NDArray[np.float64],
-    heading: NDArray[np.float64],
-    start: int,
-    end: int,
-    *,
-    turns: bool,
-    changes: bool,
-) -> str:
-    turned = (heading[end] - heading[start]) / META_S
-    if turns and abs(turned) > TURN_RATE_RADPS:
-        return "turn_left" if turned > 0 else "turn_right"
-    moved = (points[end, 1] - points[start, 1]) / META_S
-    if changes and abs(moved) > CHANGE_RATE_MPS:
-        return "change_left" if moved > 0 else "change_right"
-    return "keep"

@@ -19,10 +19,9 @@ from enum import StrEnum
 import numpy as np
 
 from ..errors import PolicyError
+from ..scoring.meta_actions import DIRECTION_ACTIONS, SPEED_ACTIONS, Meta
 from ..vocabulary import PLAN_POINTS, Command, Float, PolicyInput
 
-SPEED_ACTIONS = ("maintain", "accelerate", "decelerate")
-DIRECTION_ACTIONS = ("keep", "turn_left", "turn_right", "change_left", "change_right")
 MAX_ANSWER_CHARS = 4096
 MAX_STEP_CHARS = 400
 
@@ -44,13 +43,13 @@ class PromptMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
-    """C-CoT: SafeAlign's five steps. Two meta-actions, each (speed, direction), one second apiece."""
+    """C-CoT: SafeAlign's five steps. Two meta-actions, each (speed, direction): the first second, the other three."""
 
     scene: str
     critical_object: str
     current_risk: str
     counterfactual_risk: str
-    meta_actions: tuple[tuple[str, str], tuple[str, str]]
+    meta_actions: tuple[Meta, Meta]
 
 
 @dataclass(frozen=True, slots=True)

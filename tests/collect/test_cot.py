@@ -9,7 +9,6 @@ import pytest
 from takeover.collect.cot import (
     chain_of_thought,
     keep_speed_plan,
-    meta_actions,
     reason,
     visible_agents,
     write_cot,
@@ -35,35 +34,6 @@ def reader(tmp_path: Path) -> EpisodeReader:
 
 def rolled(accel: float, curvature: float, speed: float = 10.0) -> np.ndarray:
     return rollout_actions([speed], np.full((1, 8), accel), np.full((1, 8), curvature), 0.5)[0]
-
-
-@pytest.mark.parametrize(
-    ("plan", "first", "second"),
-    [
-        (KEEP, ("maintain", "keep"), ("maintain", "keep")),
-        (rolled(-3.0, 0.0), ("decelerate", "keep"), ("decelerate", "keep")),
-        (rolled(2.0, 0.0), ("accelerate", "keep"), ("accelerate", "keep")),
-        (rolled(0.0, 0.04, 6.0), ("maintain", "turn_left"), ("maintain", "turn_left")),
-        (rolled(0.0, -0.04, 6.0), ("maintain", "turn_right"), ("maintain", "turn_right")),
-        (
-            np.stack([5.0 * STEPS, 3.5 * np.clip(STEPS / 4, 0, 1)], 1),
-            ("maintain", "change_left"),
-            ("maintain", "change_left"),
-        ),
-        (
-            np.stack([5.0 * STEPS, -3.5 * np.clip((STEPS - 2) / 4, 0, 1)], 1),
-            ("maintain", "keep"),
-            ("maintain", "change_right"),
-        ),
-    ],
-)
-def test_meta_actions(plan: np.ndarray, first: tuple[str, str], second: tuple[str, str]) -> None:
-    speed = 6.0 if "turn" in first[1] else 10.0
-    assert meta_actions(plan, speed) == (first, second)
-
-
-def test_standing_is_no_turn() -> None:
-    assert meta_actions(np.random.default_rng(0).normal(0, 0.02, (8, 2)), 0.0)[0] == ("maintain", "keep")
 
 
 def test_five_steps_near_the_car(reader: EpisodeReader) -> None:
