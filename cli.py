@@ -215,6 +215,54 @@ def collect(
 
 
 @app.command()
+def pair(
+    episodes: Annotated[
+        str, typer.Option("--episodes", help="Comma-separated ids or their beginnings, or all.")
+    ] = "all",
+    variant: Annotated[
+        str | None,
+        typer.Option(
+            "--variant", help="safealign (the paper's re-plans) | ours (more of them, safest first)."
+        ),
+    ] = None,
+    home: Home = Path(),
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Label every state of recorded drives as safe or unsafe; pair what was driven from the unsafe ones with a better plan.
+
+    Works on every drive, with or without a takeover; held-out drives never train. The same command again changes nothing.
+
+    Examples:
+      loop pair
+      loop pair --episodes 3f2a,77c0 --variant safealign --json
+    """
+    from .collect.pairing import pair_episodes
+    from .config import load_config
+    from .loop import RunConfig
+    from .progress import RichProgress, rows_table
+    from .store.database import Store
+
+    rules = load_config(RunConfig, config, {"pairs.variant": variant})
+    store = Store(home)
+    store.recover()
+    wanted = [name.strip() for name in episodes.split(",")]
+    with RichProgress() as progress:
+        report = pair_episodes(
+            store,
+            wanted,
+            rules.segmenter,
+            rules.pairs,
+            lambda total: progress.stage("labels and pairs", total),
+            progress.advance,
+        )
+    if as_json:
+        return print_json(asdict(report))
+    rows_table(report.rows())
+    return typer.echo(report.text())
+
+
+@app.command()
 def refine(
     stages: Annotated[
         str, typer.Option("--stages", help="Comma-separated subset of sft,dpo,grpo,anchor.")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from .collect.fleet import Fleet
 from .collect.jobs import EpisodeJob, EpisodeResult
-from .collect.labels import label_episode
+from .collect.labels import label_episode, put_labels
 from .collect.pairs import PairConfig
 from .collect.plans import bootstrap_jobs, round_jobs
 from .collect.segmenter import SegmenterConfig
@@ -205,14 +205,7 @@ class Loop:
             if episode_id in there:  # a drive that the simulator lost in every try has left none
                 labels.append(label_episode(there[episode_id], number, *rules, later.get(episode_id, ())))
             self.progress.advance()
-        takeovers = [row for one in labels for row in one.takeovers]
-        pairs = [row for one in labels for row in one.pairs]
-        self.store.put_labels(ids, takeovers, [row for one in labels for row in one.segments], pairs)
-        return {
-            "takeovers": len(takeovers),
-            "candidates": len(pairs),
-            "pairs": sum(pair.admitted for pair in pairs),
-        }
+        return {**put_labels(self.store, ids, labels)}
 
     def _bootstrap(self) -> dict[str, Any]:
         """Train generation 0 on expert drives, or take it from this home's cache."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -249,6 +249,18 @@ class Outcome:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
+class Analysis(Protocol):
+    """A four-level negative analysis (`scoring.analysis.NegativeAnalysis`), as prompts need it."""
+
+    def short(self) -> str:
+        """One line for a small vocabulary."""
+        ...
+
+    def full(self) -> str:
+        """JSON for a pretrained backbone."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class DrivingSample:
     """One imitation target for SFT."""
@@ -261,7 +273,7 @@ class DrivingSample:
     role: Role = Role.TRAIN
     case_id: str = ""
     negative_m: Float | None = None  # (8, 2): present for the negative-analysis prompt
-    analysis: str = ""  # four-level negative analysis block, "" for none
+    analysis: str | Analysis = ""  # four-level negative analysis block, "" for none
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +293,7 @@ class PreferencePair:
     score_rejected: float
     reasoning_chosen: str = ""
     reasoning_rejected: str = ""
-    analysis: str = ""  # four-level negative analysis block
+    analysis: str | Analysis = ""  # four-level negative analysis block
     scene: Any = None  # scoring.scene.Scene for rewards; None when only the preference is used
     visible_ids: frozenset[int] = (
         frozenset()

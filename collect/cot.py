@@ -41,7 +41,9 @@ def visible_agents(
     return frozenset(seen)
 
 
-def chain_of_thought(reader: EpisodeReader, tick: int, scene: Scene, waypoints_m: ArrayLike) -> Reasoning:
+def chain_of_thought(
+    reader: EpisodeReader, tick: int, scene: Scene, waypoints_m: ArrayLike, *, unsafe: bool = False
+) -> Reasoning:
     """The five steps for one plan at one tick.
 
     Args:
@@ -49,11 +51,14 @@ def chain_of_thought(reader: EpisodeReader, tick: int, scene: Scene, waypoints_m
         tick: Its tick, with a frame.
         scene: Of that tick.
         waypoints_m: (8, 2) what is going to be done.
+        unsafe: The state's label y_t is Neg (SafeAlign eq. 1): its risk is high, however far the danger is yet.
     """
-    return reason(scene, waypoints_m, visible_agents(reader, tick))
+    return reason(scene, waypoints_m, visible_agents(reader, tick), unsafe=unsafe)
 
 
-def reason(scene: Scene, waypoints_m: ArrayLike, visible: frozenset[int]) -> Reasoning:
+def reason(
+    scene: Scene, waypoints_m: ArrayLike, visible: frozenset[int], *, unsafe: bool = False
+) -> Reasoning:
     """The five steps, from the scene alone; see `chain_of_thought`."""
     seen = _only(scene, visible)
     keeping = track_plans(seen, keep_speed_plan(seen)[None])[0]
@@ -64,7 +69,7 @@ def reason(scene: Scene, waypoints_m: ArrayLike, visible: frozenset[int]) -> Rea
     return Reasoning(
         scene=f"{_place(scene)}, {scene.ego.speed_mps:.0f} m/s",
         critical_object="none" if index is None else _describe(seen, index),
-        current_risk=_risk(now_s),
+        current_risk=_risk(now_s, unsafe=unsafe),
         counterfactual_risk=f"keeping speed: {_collision(first_s)}",
         meta_actions=meta_actions(waypoints_m, scene.ego.speed_mps),
     )
@@ -144,10 +149,9 @@ def _ttc_now(scene: Scene) -> float:
     return float(ttc.min())
 
 
-def _risk(ttc_s: float) -> str:
-    if ttc_s >= MEDIUM_S:
-        return "low"
-    return f"{'high' if ttc_s < HIGH_S else 'medium'}, time to collision {half(ttc_s)} s"
+def _risk(ttc_s: float, *, unsafe: bool) -> str:
+    level = "high" if unsafe or ttc_s < HIGH_S else "medium" if ttc_s < MEDIUM_S else "low"
+    return level if ttc_s >= MEDIUM_S else f"{level}, time to collision {half(ttc_s)} s"
 
 
 def _collision(first_s: float) -> str:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
 from ..store import queries
-from ..store.database import Store
+from ..store.database import Store, Transaction
 from ..store.episodes import EpisodeReader
-from ..store.rows import AnnotationRow, PairRow, SegmentRow, TakeoverRow
+from ..store.rows import AnnotationRow, PairRow, SafetyRow, SegmentRow, TakeoverRow
 from ..vocabulary import Reason, Verdict
 from .pairs import PairConfig, build_pairs
+from .safety_pairing import safety_pairing
 from .segmenter import SegmenterConfig, segment
 
 
@@ -25,6 +26,7 @@ class EpisodeLabels:
     takeovers: tuple[TakeoverRow, ...]
     segments: tuple[SegmentRow, ...]
     pairs: tuple[PairRow, ...]
+    safety: tuple[SafetyRow, ...] | None = None  # None where not every state was looked at
 
 
 def label_episode(
@@ -45,12 +47,41 @@ def label_episode(
     """
     reader = EpisodeReader(path)
     segmentation = segment(reader, segmenter, annotations)
-    candidates = build_pairs(reader, segmentation, pairs)
+    candidates, safety = build_pairs(reader, segmentation, pairs), None
+    if pairs.counterfactual and pairs.every_episode:
+        labels, further = safety_pairing(reader, segmentation, pairs)
+        candidates, safety = [*candidates, *further], tuple(labels)
     return EpisodeLabels(
         segmentation.takeovers,
         segmentation.segments,
         tuple(candidate.to_row(round_number) for candidate in candidates),
+        safety,
     )
+
+
+def put_labels(store: Store, episode_ids: Sequence[str], labels: Sequence[EpisodeLabels]) -> dict[str, int]:
+    """Store labels in the place of those that the episodes had.
+
+    Args:
+        store: The store.
+        episode_ids: All that were to be labelled, those of which nothing is left included.
+        labels: Of `label_episode`.
+
+    Returns:
+        How many takeovers, pair candidates and admitted pairs there are.
+    """
+    takeovers = [row for one in labels for row in one.takeovers]
+    pairs = [row for one in labels for row in one.pairs]
+    segments = [row for one in labels for row in one.segments]
+    safety = [row for one in labels for row in one.safety or ()]
+
+    def put(one: Transaction) -> None:
+        one.put_labels(episode_ids, takeovers, segments, pairs)
+        one.put_safety(episode_ids, safety, None)
+
+    store.write(put)
+    admitted = sum(pair.admitted for pair in pairs)
+    return {"takeovers": len(takeovers), "candidates": len(pairs), "pairs": admitted}
 
 
 def annotate(
@@ -95,6 +126,9 @@ def annotate(
     whole = found["episode_id"]
     store.put([AnnotationRow(str(uuid.uuid4()), whole, onset_tick, verdict, reason, note)])
     if verdict or reason:
+        states = queries.safety_labels(store, episode_id=whole)
+        if states:  # of `loop pair`: made again as they were
+            pairs = replace(pairs, every_episode=True, variant=states[0]["variant"])
         labels = label_episode(
             store.home / found["path"],
             max((row["round"] for row in found["pairs"]), default=0),
@@ -102,7 +136,7 @@ def annotate(
             pairs,
             queries.said_later(store, [whole]).get(whole, ()),
         )
-        store.put_labels([whole], labels.takeovers, labels.segments, labels.pairs)
+        put_labels(store, [whole], [labels])
     return str(whole)
 
 

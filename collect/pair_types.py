@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..scoring.meta_actions import SHORT_TERM_S
 from ..scoring.proposals import OFFSETS_M, SPEED_SHARES
+from ..scoring.replans import FLOOR_MPS, RATES_PS
 from ..store.rows import PairRow
 from ..vocabulary import Float, PairSource, Role
 
@@ -22,6 +24,8 @@ class PairConfig:
     human: bool = True
     human_onset: bool = True
     counterfactual: bool = True
+    every_episode: bool = False  # Algorithm 1 at every state of a drive, not only at those that led to a takeover
+    variant: Literal["safealign", "ours"] = "ours"  # of Algorithm 1 at every state: safealign, ours
     predicted: bool = False
     predicted_states: int = 4  # L of PPL
     predicted_step_s: float = 0.25
@@ -43,6 +47,13 @@ class PairConfig:
     # Ways round what cannot be passed by stopping; dearer the farther, so that they are not chosen without need.
     detours_m: tuple[float, ...] = (2.0, -2.0, 3.5, -3.5)
     offset_price_per_m: float = 0.02
+    risk_ttc_s: float = (
+        2.0  # TTC_risk (SafeAlign 4.2): a state whose observed motion comes nearer is negative
+    )
+    stage_rates_ps: tuple[float, ...] = RATES_PS  # accelerations of a two-stage re-plan, by speed
+    stage_s: float = SHORT_TERM_S  # when its second stage begins
+    stage_floor_mps: float = FLOOR_MPS
+    lateral: bool = True  # `ours`: re-plans beside the centre line, where the lane allows
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +67,8 @@ class PairCandidate:
         score_chosen: PDMS.
         score_rejected: PDMS.
         critical_actor_id: Whom the rejected plan gets into conflict with; 0 for nobody.
-        details: Sub-scores, ADE, hardness; of predicted pairs `ahead_s` and `ego`, too.
+        takeover_id: "" for a state that belongs to no takeover.
+        details: Sub-scores, ADE, hardness; of predicted pairs `ahead_s` and `ego`, too; of Algorithm 1's its label.
     """
 
     pair_id: str

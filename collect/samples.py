@@ -299,6 +299,27 @@ def uneventful_samples(reader: EpisodeReader, frames: int = 2) -> list[DrivingSa
     return samples
 
 
+def policy_sample(reader: EpisodeReader, tick: int, frames: int = 2) -> DrivingSample:
+    """Imitation of what the policy itself did from a tick on, with the reasoning for it.
+
+    Args:
+        reader: The episode.
+        tick: With a frame.
+        frames: Of the policy's input.
+    """
+    poses, mask = executed_future(reader, tick, POLICY_ONLY)
+    waypoints_m = poses[:, :2].astype(np.float32)
+    scene = scene_at(reader, tick, reference=False)
+    return DrivingSample(
+        input=policy_input(reader, tick, frames),
+        target_m=waypoints_m,
+        mask=mask,
+        reasoning=write_cot(chain_of_thought(reader, tick, scene, waypoints_m)),
+        role=reader.meta.role,
+        case_id=reader.meta.case.case_id,
+    )
+
+
 def preference_pair(reader: EpisodeReader, row: PairRow, frames: int = 2) -> PreferencePair:
     """A stored pair with its pictures, scene, reasoning and analysis.
 
@@ -322,6 +343,7 @@ def preference_pair(reader: EpisodeReader, row: PairRow, frames: int = 2) -> Pre
             yaw_rate_radps=state.yaw_rate_radps,
         )
     visible = visible_agents(reader, row.tick, frames)
+    unsafe = row.details.get("label") == "neg"  # of Algorithm 1
     return PreferencePair(
         pair_id=row.pair_id,
         input=inputs,
@@ -334,8 +356,8 @@ def preference_pair(reader: EpisodeReader, row: PairRow, frames: int = 2) -> Pre
         case_id=row.case_id,
         score_chosen=float(row.score_chosen or 0.0),
         score_rejected=float(row.score_rejected or 0.0),
-        reasoning_chosen=write_cot(chain_of_thought(reader, row.tick, scene, chosen)),
-        reasoning_rejected=write_cot(chain_of_thought(reader, row.tick, scene, rejected)),
+        reasoning_chosen=write_cot(chain_of_thought(reader, row.tick, scene, chosen, unsafe=unsafe)),
+        reasoning_rejected=write_cot(chain_of_thought(reader, row.tick, scene, rejected, unsafe=unsafe)),
         analysis=negative_analysis(scene, rejected, chosen, visible),
         scene=scene,
         visible_ids=visible,

@@ -67,12 +67,17 @@ _NOBODY = -1  # owner of ticks that belong to no takeover
 
 @dataclass(frozen=True, slots=True)
 class Segmentation:
-    """Labels of one episode. The segments cover every tick from 0, in order."""
+    """Labels of one episode. The segments cover every tick from 0, in order.
+
+    Attributes:
+        trains: Something in the episode may train: `Trace.trains`.
+    """
 
     episode_id: str
     segmenter_version: str
     takeovers: tuple[TakeoverRow, ...]
     segments: tuple[SegmentRow, ...]
+    trains: bool = True
 
     def of(self, takeover: TakeoverRow, phase: Phase) -> SegmentRow | None:
         """The segment of a takeover with a phase; None when it is empty."""
@@ -133,6 +138,7 @@ def segment_trace(trace: Trace, config: SegmenterConfig = SegmenterConfig()) -> 
         config.version,
         tuple(sorted(takeovers, key=lambda takeover: takeover.onset_tick)),
         tuple(_segments(trace, config, phases, owners, takeovers)),
+        trace.trains,
     )
 
 

@@ -11,7 +11,7 @@ from ..store.database import Store
 from ..store.episodes import EpisodeReader
 from ..store.rows import PairRow
 from ..vocabulary import DrivingSample, PairSource, Phase, PreferencePair
-from .samples import driver_samples, expert_samples, preference_pair, uneventful_samples
+from .samples import driver_samples, expert_samples, policy_sample, preference_pair, uneventful_samples
 
 Told = Callable[[], None]
 
@@ -39,13 +39,24 @@ def replay_samples(store: Store, episode_ids: Sequence[str], told: Told | None =
 def uneventful_replay(store: Store) -> list[DrivingSample]:
     """Every frame of the drives of earlier rounds that succeeded with nobody taking over and without a phantom brake.
 
-    A policy that learnt from its own needless braking would brake more and more.
+    A policy that learnt from its own needless braking would brake more and more. Where drives were labelled state by
+    state, what it did right in the others comes along.
     """
-    return [
+    whole = [
         s
         for row in queries.uneventful(store)
         for s in uneventful_samples(EpisodeReader(store.home / row["path"]))
     ]
+    return whole + imitable_states(store)
+
+
+def imitable_states(store: Store) -> list[DrivingSample]:
+    """Positive states of SafeAlign's Algorithm 1, with their reasoning: what the policy did right in drives that went wrong.
+
+    There are none before `loop pair` (or `pairs.every_episode`) has labelled drives.
+    """
+    readers = _Readers(store.home)
+    return [policy_sample(readers.of(row["episode_id"]), row["tick"]) for row in queries.imitable(store)]
 
 
 def preference_pairs(store: Store, up_to_round: int) -> list[PreferencePair]:

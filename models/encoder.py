@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import PolicyError
-from ..vocabulary import Command, Float, PolicyInput
+from ..vocabulary import Analysis, Command, Float, PolicyInput
 from .backbone import Backbone
 from .prompts import PromptMode, prompt_text
 
@@ -71,7 +71,7 @@ class Encoder:
         inputs: PolicyInput,
         mode: PromptMode = PromptMode.PLAN,
         negative_m: Float | None = None,
-        analysis: str = "",
+        analysis: str | Analysis = "",
     ) -> str:
         """The user's turn, as TRL datasets want it (without image placeholders)."""
         verbose = self.backbone.family.verbose_prompt

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import LogitsProcessor
 
 from ..errors import PolicyError
-from ..vocabulary import PLAN_POINTS, PLAN_STEP_S, Float, Plan, PolicyInput
+from ..vocabulary import PLAN_POINTS, PLAN_STEP_S, Analysis, Float, Plan, PolicyInput
 from .actions import ACCEL_MPS2, CURVATURE_PM, ActionCodec
 from .backbone import Backbone, load_backbone, tiny_backbone
 from .encoder import Encoder, model_inputs
@@ -150,7 +150,7 @@ class Policy:
         inputs: PolicyInput,
         mode: PromptMode = PromptMode.PLAN,
         negative_m: Float | None = None,
-        analysis: str = "",
+        analysis: str | Analysis = "",
     ) -> str:
         """The user's turn, without image placeholders."""
         return self.encoder.text(inputs, mode, negative_m, analysis)

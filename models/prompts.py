@@ -20,15 +20,15 @@ import numpy as np
 
 from ..errors import PolicyError
 from ..scoring.meta_actions import DIRECTION_ACTIONS, SPEED_ACTIONS, Meta
-from ..vocabulary import PLAN_POINTS, Command, Float, PolicyInput
+from ..vocabulary import PLAN_POINTS, Analysis, Command, Float, PolicyInput
 
 MAX_ANSWER_CHARS = 4096
 MAX_STEP_CHARS = 400
 
 _TEXT_KEYS = ("scene", "critical_object", "current_risk", "counterfactual_risk")
 _KEYS = (*_TEXT_KEYS, "meta_actions")
-_TOKENS = re.compile(r"(?:<a\d{1,4}>\s*)*")
-_TOKEN = re.compile(r"<a(\d{1,4})>")
+_TOKENS = re.compile(r"(?:<a[0-9]{1,4}>\s*)*")
+_TOKEN = re.compile(r"<a([0-9]{1,4})>")
 
 
 class PromptMode(StrEnum):
@@ -60,10 +60,24 @@ class Answer:
     reasoning: Reasoning | None = None
 
 
+class ParseCode(StrEnum):
+    """In what way a text is no answer."""
+
+    TOO_LONG = "too_long"
+    STRAY_TEXT = "stray_text"  # beside the C-CoT and the action tokens
+    TOKEN_COUNT = "token_count"
+    UNKNOWN_TOKEN = "unknown_token"
+    NOT_JSON = "not_json"
+    KEYS = "keys"
+    STEP = "step"  # one of the first four steps
+    META_ACTIONS = "meta_actions"
+
+
 @dataclass(frozen=True, slots=True)
 class ParseFailure:
     """Why a text is no answer."""
 
+    code: ParseCode
     reason: str
 
 
@@ -83,20 +97,20 @@ def write_answer(tokens: str, reasoning: str = "") -> str:
 def parse_reasoning(text: str) -> Reasoning | ParseFailure:
     """Read a C-CoT; any text gives a value, never an exception."""
     if len(text) > MAX_ANSWER_CHARS:
-        return ParseFailure("too long")
+        return ParseFailure(ParseCode.TOO_LONG, "too long")
     try:
         value = json.loads(text, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
-        return ParseFailure(f"not JSON: {error}")
+        return ParseFailure(ParseCode.NOT_JSON, f"not JSON: {error}")
     if not isinstance(value, dict) or set(value) != set(_KEYS):
-        return ParseFailure("the C-CoT needs exactly the keys " + ", ".join(_KEYS))
+        return ParseFailure(ParseCode.KEYS, "the C-CoT needs exactly the keys " + ", ".join(_KEYS))
     for key in _TEXT_KEYS:
         step = value[key]
         if not isinstance(step, str) or not step.strip() or len(step) > MAX_STEP_CHARS:
-            return ParseFailure(f"{key} must be a text of 1 to {MAX_STEP_CHARS} characters")
+            return ParseFailure(ParseCode.STEP, f"{key} must be a text of 1 to {MAX_STEP_CHARS} characters")
     meta = value["meta_actions"]
     if not isinstance(meta, list) or len(meta) != 2 or not all(_is_meta_action(pair) for pair in meta):
-        return ParseFailure("meta_actions must be two pairs [speed, direction]")
+        return ParseFailure(ParseCode.META_ACTIONS, "meta_actions must be two pairs [speed, direction]")
     (first, second) = ((str(pair[0]), str(pair[1])) for pair in meta)
     scene, thing, now, otherwise = (str(value[key]) for key in _TEXT_KEYS)
     return Reasoning(scene, thing, now, otherwise, (first, second))
@@ -110,16 +124,16 @@ def parse_answer(text: str, n_actions: int) -> Answer | ParseFailure:
         n_actions: Size of the codec.
     """
     if len(text) > MAX_ANSWER_CHARS:
-        return ParseFailure("too long")
+        return ParseFailure(ParseCode.TOO_LONG, "too long")
     head, brace, tail = text.strip().rpartition("}")
     tail = tail.strip()
     if _TOKENS.fullmatch(tail) is None:
-        return ParseFailure("text other than C-CoT and action tokens")
+        return ParseFailure(ParseCode.STRAY_TEXT, "text other than C-CoT and action tokens")
     actions = tuple(int(number) for number in _TOKEN.findall(tail))
     if len(actions) != PLAN_POINTS:
-        return ParseFailure(f"{len(actions)} action tokens instead of {PLAN_POINTS}")
+        return ParseFailure(ParseCode.TOKEN_COUNT, f"{len(actions)} action tokens instead of {PLAN_POINTS}")
     if max(actions) >= n_actions:
-        return ParseFailure("unknown action token")
+        return ParseFailure(ParseCode.UNKNOWN_TOKEN, "unknown action token")
     if not brace:
         return Answer(actions)
     reasoning = parse_reasoning(head + brace)
@@ -131,7 +145,7 @@ def prompt_text(
     mode: PromptMode = PromptMode.PLAN,
     *,
     negative_m: Float | None = None,
-    analysis: str = "",
+    analysis: str | Analysis = "",
     verbose: bool = False,
 ) -> str:
     """The text part of a prompt.
@@ -161,6 +175,8 @@ def prompt_text(
     )
     if negative_m is not None:
         points = " ".join(f"{_grid(x, 0.5)} {_grid(y, 0.2)}" for x, y in np.asarray(negative_m))
+        if not isinstance(analysis, str):
+            analysis = analysis.full() if verbose else analysis.short()
         text += f" bad {points}" + (f" because {analysis}" if analysis else "")
     return _EXPLANATION[mode] + text if verbose else text
 
@@ -174,11 +190,14 @@ _TOKENS_ASKED = "Answer with 8 action tokens, one per 0.5 s. "
 _EXPLANATION = {
     PromptMode.PLAN: _COMMON + _TOKENS_ASKED,
     PromptMode.REASON: _COMMON
-    + "Answer with JSON of the keys "
-    + ", ".join(_KEYS)
-    + ", then 8 action tokens. ",
+    + "Reason first, step by step, as JSON of five keys: scene (describe it), critical_object (whom to mind, or none), "
+    "current_risk (low, medium or high, with the time to collision), counterfactual_risk (what happens if the car keeps "
+    "its speed), meta_actions (two pairs [speed, direction]: for the next second, and for the three after it; speed is "
+    f"one of {', '.join(SPEED_ACTIONS)}; direction one of {', '.join(DIRECTION_ACTIONS)}: keep the lane, turn, change "
+    "lane). Then 8 action tokens, one per 0.5 s. ",
     PromptMode.NEGATIVE: _COMMON
-    + "`bad` is a dangerous plan (x y in m every 0.5 s) and what is wrong with it: avoid it. "
+    + "`bad` is a dangerous plan (x y in m every 0.5 s), and `because` says what is wrong with it: the risk, its cause "
+    "along and across the lane, what other actions lead to, and the corrections in time. Drive the corrected plan. "
     + _TOKENS_ASKED,
 }
 
@@ -225,12 +244,15 @@ def corpus(n: int = 1500, seed: int = 0) -> Iterator[str]:
         thing, side = rng.choice(_THINGS), rng.choice(_SIDES)
         if index % 4 == 3:
             ahead = np.array([(speed * 0.5 * k, bend * k) for k in range(1, 9)], np.float32)
-            fault = rng.choice(
-                (f"collision {thing} in {half(4)} s", f"leaves the road in {half(4)} s", "too slow")
-            )
+            fault = rng.choice((f"{rng.choice(('collision', 'too near'))} {thing}", "off road", "too slow"))
             pace = f"too {rng.choice(('fast', 'slow'))} {half(15)} m, {rng.choice(('left', 'right'))} {half(4)} m"
-            mend = f"{rng.choice(('brake', 'accelerate'))} {half(8)} m/s from {half(3)} s"
-            analysis = f"{fault}; {pace}; otherwise {rng.choice(('safe', 'less harm'))}; {mend}"
+            first, second = rng.choice(SPEED_ACTIONS), rng.choice(SPEED_ACTIONS)
+            verb = rng.choice(("brake", "accelerate"))
+            mend = ", ".join(f"{verb} {half(8)} m/s by {end} s" for end in (1, 4))
+            analysis = (
+                f"{fault} in {half(4)} s, off {half(15)} m; {pace}; {first} {fault.split()[0]}, "
+                f"{second} {rng.choice(('safe', 'less harm'))}; {mend}"
+            )
             yield prompt_text(inputs, PromptMode.NEGATIVE, negative_m=ahead, analysis=analysis)
         else:
             yield prompt_text(inputs, PromptMode.REASON if index % 2 else PromptMode.PLAN)

@@ -29,6 +29,14 @@ def into_ego(world: ArrayLike, ego: EgoState) -> NDArray[np.float64]:
     return np.stack(columns, -1)
 
 
+def into_world(place: ArrayLike, ego: EgoState) -> NDArray[np.float64]:
+    """Points (..., 2) from the ego's frame into the world."""
+    points = np.asarray(place, np.float64)
+    cos, sin = math.cos(ego.yaw_rad), math.sin(ego.yaw_rad)
+    x, y = points[..., 0], points[..., 1]
+    return np.stack((ego.x_m + cos * x - sin * y, ego.y_m + sin * x + cos * y), -1)
+
+
 def odometry(poses: Sequence[EgoState]) -> Float:
     """Past poses in the frame of the newest one, which is last: (N, 3) float32, x_m, y_m, yaw_rad."""
     return into_ego([(p.x_m, p.y_m, p.yaw_rad) for p in poses], poses[-1]).astype(np.float32)

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ..vocabulary import PLAN_POINTS
+from ..vocabulary import PLAN_POINTS, EgoState
 from .pdms import PdmsScores, agents_at_10_hz, score_tracks, track_plans
 from .pdms_kernels import FRAMES
 from .scene import Scene
@@ -89,8 +89,50 @@ class Line:
         return np.stack((x, y, yaw + np.arctan(slope)), -1)
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a scene's ego stands to its route: what plans along the route begin from.
+
+    Attributes:
+        line: The route.
+        ego: World frame.
+        along_m: Of the ego, on the line.
+        left_m: Of the line.
+        slope: d left / d along, by the ego's heading.
+        speed_mps: Not negative.
+    """
+
+    line: Line
+    ego: EgoState
+    along_m: float
+    left_m: float
+    slope: float
+    speed_mps: float
+
+    @staticmethod
+    def of(scene: Scene) -> Start:
+        """From a scene."""
+        line, ego = Line.of(scene.centerline_m), scene.ego
+        along, left, yaw = line.place(np.array([ego.x_m, ego.y_m]))
+        error = math.remainder(ego.yaw_rad - float(yaw), math.tau)
+        slope = math.tan(min(max(error, -1.0), 1.0))
+        return Start(line, ego, float(along), float(left), slope, max(ego.speed_mps, 0.0))
+
+    def swerve_length_m(self, offset_m: float) -> float:
+        """How far along the way to an offset to the left of the line takes."""
+        aside_m = abs(offset_m - self.left_m)
+        return min(max(self.speed_mps * (1.2 + 0.5 * aside_m), 8.0), 40.0)
+
+    def plans(self, along_m: Array, left_m: Array, slope: Array) -> Array:
+        """(P, 8, 3) plans in the ego frame from places (P, 8) beside the line."""
+        world, ego = self.line.pose(along_m, left_m, slope), self.ego
+        cos, sin = math.cos(ego.yaw_rad), math.sin(ego.yaw_rad)
+        dx, dy = world[..., 0] - ego.x_m, world[..., 1] - ego.y_m
+        return np.stack((dx * cos + dy * sin, dy * cos - dx * sin, world[..., 2] - ego.yaw_rad), -1)
+
+
 @njit("UniTuple(float64, 2)(float64, float64, float64, float64, float64)", cache=True)
-def _swerve(u: float, left: float, slope: float, target: float, length: float) -> tuple[float, float]:
+def swerve(u: float, left: float, slope: float, target: float, length: float) -> tuple[float, float]:
     """Quintic from (left, slope) to (target, 0) over `length`; u is the share of it that is done."""
     if u >= 1.0:
         return target, 0.0
@@ -138,7 +180,7 @@ def _drive(
                     where = others[a, f, 0]
                     if math.isnan(where) or where <= s:
                         continue
-                    way, _ = _swerve((where - along) / length, left, slope, offset, length)
+                    way, _ = swerve((where - along) / length, left, slope, offset, length)
                     if abs(others[a, f, 1] - way) > others[a, f, 3] + half_width + SIDE_MARGIN_M:
                         continue
                     gap = max(where - others[a, f, 2] - half_length - s, 0.1)
@@ -153,7 +195,7 @@ def _drive(
             v = end
             if (k + 1) % every == 0:
                 row = (k + 1) // every - 1
-                way, rate = _swerve((s - along) / length, left, slope, offset, length)
+                way, rate = swerve((s - along) / length, left, slope, offset, length)
                 out[g, row, 0], out[g, row, 1], out[g, row, 2] = s, way, rate
 
 
@@ -176,28 +218,21 @@ def centerline_proposals(
     Returns:
         (O * (S + B), 8, 3) box centre, ego frame; offset after offset.
     """
-    line = Line.of(scene.centerline_m)
-    ego = scene.ego
-    along, left, yaw = line.place(np.array([ego.x_m, ego.y_m]))
-    error = math.remainder(ego.yaw_rad - float(yaw), math.tau)
-    slope = math.tan(min(max(error, -1.0), 1.0))
-    speed = max(ego.speed_mps, 0.0)
+    start = Start.of(scene)
     paces = [(share * speed_limit_mps, BRAKE_MPS2) for share in speed_shares]
     paces += [(0.0, brake) for brake in stops_mps2]
     goals = np.array(
         [
-            (wanted, offset, _swerve_length(speed, offset - float(left)), brake)
+            (wanted, offset, start.swerve_length_m(offset), brake)
             for offset in offsets_m
             for wanted, brake in paces
         ]
     )
     out = np.empty((len(goals), PLAN_POINTS, 3))
     half = 0.5 * scene.vehicle.length_m, 0.5 * scene.vehicle.width_m
-    _drive(float(along), float(left), slope, speed, goals, *half, _beside(scene, line), out)
-    world = line.pose(out[..., 0], out[..., 1], out[..., 2])
-    cos, sin = math.cos(ego.yaw_rad), math.sin(ego.yaw_rad)
-    dx, dy = world[..., 0] - ego.x_m, world[..., 1] - ego.y_m
-    return np.stack((dx * cos + dy * sin, dy * cos - dx * sin, world[..., 2] - ego.yaw_rad), -1)
+    others = _beside(scene, start.line)
+    _drive(start.along_m, start.left_m, start.slope, start.speed_mps, goals, *half, others, out)
+    return start.plans(out[..., 0], out[..., 1], out[..., 2])
 
 
 def with_reference(scene: Scene, speed_limit_mps: float) -> Scene:
@@ -219,10 +254,6 @@ def among(scores: PdmsScores) -> Array:
     most = float(gained.max())
     ep = gained / most if most > 5.0 else (multiplier > 0).astype(np.float64)
     return multiplier * (5.0 * ep + 5.0 * scores.ttc + 2.0 * scores.comfort) / 12.0
-
-
-def _swerve_length(speed_mps: float, aside_m: float) -> float:
-    return min(max(speed_mps * (1.2 + 0.5 * abs(aside_m)), 8.0), 40.0)
 
 
 def _beside(scene: Scene, line: Line) -> Array:

@@ -22,11 +22,12 @@ from typing import Any, TypeVar
 import duckdb
 
 from ..errors import DamagedEpisodeError, StoreError, StoreLockedError
+from ..vocabulary import PairSource
 from . import journal
 from .episodes import quarantine, salvage_all, sealed
 from .ingest import IngestReport, ingest
 from .locking import READ_WAIT_S, WRITE_WAIT_S, locked
-from .rows import PairRow, Row, SegmentRow, StepRow, TakeoverRow, as_json, now_utc
+from .rows import PairRow, Row, SafetyRow, SegmentRow, StepRow, TakeoverRow, as_json, now_utc
 from .sealing import sync_folder
 
 DATABASE = "loop.duckdb"
@@ -84,6 +85,21 @@ class Transaction:
                 for table, rows in tables
             ]
         )
+
+    def put_safety(
+        self, episode_ids: Sequence[str], labels: Sequence[SafetyRow], pairs: Sequence[PairRow] | None
+    ) -> None:
+        """Replace the safety labels of episodes, and their counterfactual pairs; None leaves their pairs."""
+        keys = [(episode_id,) for episode_id in episode_ids]
+        changed = [
+            journal.replacement("safety_labels", ("episode_id",), keys, [as_json(row) for row in labels])
+        ]
+        if pairs is not None:
+            source = PairSource.COUNTERFACTUAL.value
+            own = [(episode_id, source) for episode_id in episode_ids]
+            rows = [as_json(row) for row in pairs]
+            changed.append(journal.replacement("pairs", ("episode_id", "source"), own, rows))
+        self._apply(changed)
 
     def ingest(self, paths: Sequence[Path]) -> IngestReport:
         """Copy sealed episodes into the index."""
@@ -164,6 +180,12 @@ class Store:
     ) -> None:
         """Replace the labels of episodes in one transaction; None leaves their pairs."""
         self.write(lambda open_one: open_one.put_labels(episode_ids, takeovers, segments, pairs))
+
+    def put_safety(
+        self, episode_ids: Sequence[str], labels: Sequence[SafetyRow], pairs: Sequence[PairRow] | None
+    ) -> None:
+        """Replace the safety labels of episodes, and their counterfactual pairs; None leaves their pairs."""
+        self.write(lambda open_one: open_one.put_safety(episode_ids, labels, pairs))
 
     def ingest_many(self, paths: Sequence[Path]) -> IngestReport:
         """Copy sealed episodes into the index in one transaction; known ones are passed over."""

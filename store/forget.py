@@ -29,7 +29,7 @@ from .sealing import read_sealed_json, sealed_json, sync_folder, write_durably
 from .writer import ABANDONED, MANIFEST, lock_leftover
 
 BY_EPISODE = frozenset(
-    {"annotations", "takeovers", "segments", "pairs"}
+    {"annotations", "takeovers", "segments", "pairs", "safety_labels"}
 )  # tables of the journal with an episode_id
 
 

@@ -28,6 +28,7 @@ TABLES = frozenset(
         "takeovers",
         "segments",
         "pairs",
+        "safety_labels",
         "rounds",
         "steps",
         "generations",

@@ -174,6 +174,25 @@ def pair_counts(store: Store, *, round_number: int | None = None) -> Rows:
     )
 
 
+def safety_labels(store: Store, *, episode_id: str | None = None, label: str | None = None) -> Rows:
+    """States that Algorithm 1 has labelled, in order of episode and tick."""
+    terms, params = _equal({"episode_id": episode_id, "label": label})
+    return store.query(f"SELECT * FROM safety_labels WHERE {_all(terms)} ORDER BY episode_id, tick", params)
+
+
+def imitable(store: Store) -> Rows:
+    """States of drives that did not go well as a whole from which the policy itself drove on safely.
+
+    Expert drives and uneventful ones are left out: they are replayed as a whole.
+    """
+    rows = store.query(
+        "SELECT s.* FROM safety_labels AS s JOIN episodes AS e USING (episode_id) "
+        "WHERE s.label = 'pos' AND s.trains AND e.driver_kind <> 'expert' ORDER BY s.episode_id, s.tick"
+    )
+    whole = {row["episode_id"] for row in uneventful(store)}
+    return [row for row in rows if row["episode_id"] not in whole]
+
+
 def evaluations(store: Store, *, weights_sha256: str | None = None, suite: str | None = None) -> Rows:
     """Evaluated cases, in order of case."""
     terms, params = _equal({"weights_sha256": weights_sha256, "suite": suite})

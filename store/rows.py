@@ -145,6 +145,41 @@ class PairRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SafetyRow:
+    """Algorithm 1's label of one state (SafeAlign eq. 1): was what was driven from here safe?
+
+    Attributes:
+        label_id: `<episode_id>/<tick>`.
+        label: pos or neg.
+        cause: Of neg: ttc, or off_road (`ours` alone); "" of pos.
+        min_ttc_s: Least time to collision of the observed motion in the next 4 s; None for none below infinity.
+        observed: What counts as observed: executed by the policy, its issued plan, or another's driving.
+        score: PDMS of it.
+        trains: pos: it may be imitated; neg: it gave an admitted pair.
+        reason: Why it does not train; "" if it does.
+        variant: Of Algorithm 1.
+    """
+
+    TABLE: ClassVar[str] = "safety_labels"
+    KEY: ClassVar[tuple[str, ...]] = ("label_id",)
+    label_id: str
+    episode_id: str
+    tick: int
+    label: str
+    cause: str
+    min_ttc_s: float | None
+    observed: str
+    score: float
+    trains: bool
+    reason: str
+    role: str
+    case_id: str
+    generation: str
+    variant: str
+    segmenter_version: str
+
+
+@dataclass(frozen=True, slots=True)
 class RoundRow:
     """How a round ended. Generations are ids as text; `outcome` is promote, reject or inconclusive."""
 

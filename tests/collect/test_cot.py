@@ -56,21 +56,27 @@ def test_nothing_hidden_is_mentioned(tmp_path: Path) -> None:
     assert found.critical_object == "none"
     assert found.current_risk == "low"
     assert found.counterfactual_risk == "keeping speed: no conflict"
-    assert "something hidden" in negative_analysis(scene, KEEP, rolled(-4.0, 0.0), frozenset())
+    assert "something hidden" in negative_analysis(scene, KEEP, rolled(-4.0, 0.0), frozenset()).short()
 
 
-def test_analysis_has_four_parts_with_sizes_and_times(reader: EpisodeReader) -> None:
+def test_analysis_names_the_recorded_car(reader: EpisodeReader) -> None:
     scene = scene_at(reader, 60)  # 30 m from the car's centre
     good = rolled(-4.5, 0.0)  # stands after 11.1 m
-    found = negative_analysis(scene, KEEP, good, frozenset({CAR}))
-    risk, failure, otherwise, correction = found.split("; ")
-    assert risk == "collision car in 2.5 s"
+    found = negative_analysis(scene, KEEP, good, frozenset({CAR})).short()
+    risk, failure, otherwise, _ = found.split("; ")
+    assert risk.startswith("collision car in 2.5 s")
     assert failure == "too fast 29.0 m"
-    assert otherwise == "otherwise safe"
-    assert correction == "brake 7.0 m/s from 0.0 s"  # 28.9 m in 4 s
+    assert otherwise == "maintain collision, decelerate safe"
     aside = KEEP + np.array([0.0, -3.0])
-    assert "right 3.0 m" in negative_analysis(scene, aside, good, frozenset({CAR}))
-    assert negative_analysis(scene, aside, good, frozenset({CAR})).startswith("leaves the road")
+    assert "right 3.0 m" in negative_analysis(scene, aside, good, frozenset({CAR})).short()
+    assert negative_analysis(scene, aside, good, frozenset({CAR})).risk.kind == "off_road"
+
+
+def test_an_unsafe_state_has_a_high_risk(reader: EpisodeReader) -> None:
+    scene = scene_at(reader, 40)
+    assert reason(scene, KEEP, frozenset({CAR})).current_risk == "medium, time to collision 3.5 s"
+    assert reason(scene, KEEP, frozenset({CAR}), unsafe=True).current_risk == "high, time to collision 3.5 s"
+    assert reason(scene, KEEP, frozenset(), unsafe=True).current_risk == "high"
 
 
 def test_where_the_critical_object_is(reader: EpisodeReader) -> None:

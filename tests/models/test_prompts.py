@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from takeover.errors import PolicyError
 from takeover.models.prompts import (
     Answer,
+    ParseCode,
     ParseFailure,
     PromptMode,
     Reasoning,
@@ -21,6 +22,8 @@ from takeover.models.prompts import (
     write_answer,
     write_reasoning,
 )
+from takeover.scoring.analysis import negative_analysis
+from takeover.scoring.meta_actions import DIRECTION_ACTIONS, SPEED_ACTIONS
 from takeover.vocabulary import Command
 
 from .scenes import make_inputs
@@ -38,37 +41,64 @@ def test_what_is_written_is_read_back() -> None:
     assert parse_answer(TOKENS, 117) == Answer(tuple(range(8)))
 
 
+WRITTEN = write_reasoning(GOOD)
+STEPS = json.loads(WRITTEN)
+
+
 @pytest.mark.parametrize(
-    "text",
+    ("text", "code"),
     [
-        "",
-        "drive on",
-        TOKENS + "<a1>",
-        TOKENS[:-4],
-        TOKENS.replace("<a7>", "<a117>"),
-        "well: " + TOKENS,
-        TOKENS + " done",
-        "{}" + TOKENS,
-        write_reasoning(GOOD),
-        write_reasoning(GOOD) * 2 + TOKENS,
-        write_reasoning(GOOD).replace("decelerate", "hover") + TOKENS,
-        write_reasoning(replace(GOOD, scene=" ")) + TOKENS,
-        write_reasoning(replace(GOOD, scene="x" * 401)) + TOKENS,
-        write_reasoning(GOOD)[:-1] + ', "scene": "twice"}' + TOKENS,
-        write_reasoning(GOOD)[:-1] + ', "more": 1}' + TOKENS,
-        json.dumps({**json.loads(write_reasoning(GOOD)), "meta_actions": [["keep", "maintain"]] * 2})
-        + TOKENS,
-        json.dumps({**json.loads(write_reasoning(GOOD)), "meta_actions": [["maintain", "keep"]] * 3})
-        + TOKENS,
-        "[" * 4000 + "}" + TOKENS,
-        "9" * 4000 + "}" + TOKENS,
-        "<a1>" * 5000,
+        ("", ParseCode.TOKEN_COUNT),
+        ("drive on", ParseCode.STRAY_TEXT),
+        (TOKENS + "<a1>", ParseCode.TOKEN_COUNT),
+        (TOKENS[:-4], ParseCode.TOKEN_COUNT),
+        (TOKENS.replace("<a7>", "<a117>"), ParseCode.UNKNOWN_TOKEN),
+        (TOKENS.replace("<a7>", "<a\u0667>"), ParseCode.STRAY_TEXT),  # an Arabic seven
+        (TOKENS.replace("<a7>", "<a-7>"), ParseCode.STRAY_TEXT),
+        ("well: " + TOKENS, ParseCode.STRAY_TEXT),
+        (TOKENS + " done", ParseCode.STRAY_TEXT),
+        ("{}" + TOKENS, ParseCode.KEYS),
+        ("[]}" + TOKENS, ParseCode.NOT_JSON),
+        (WRITTEN, ParseCode.TOKEN_COUNT),
+        (WRITTEN * 2 + TOKENS, ParseCode.NOT_JSON),
+        (WRITTEN.replace("decelerate", "hover") + TOKENS, ParseCode.META_ACTIONS),
+        (write_reasoning(replace(GOOD, scene=" ")) + TOKENS, ParseCode.STEP),
+        (write_reasoning(replace(GOOD, scene="x" * 401)) + TOKENS, ParseCode.STEP),
+        (json.dumps({**STEPS, "current_risk": 3}) + TOKENS, ParseCode.STEP),
+        (WRITTEN[:-1] + ', "scene": "twice"}' + TOKENS, ParseCode.NOT_JSON),
+        (WRITTEN[:-1] + ', "more": 1}' + TOKENS, ParseCode.KEYS),
+        (json.dumps({**STEPS, "meta_actions": [["keep", "maintain"]] * 2}) + TOKENS, ParseCode.META_ACTIONS),
+        (json.dumps({**STEPS, "meta_actions": [["maintain", "keep"]] * 3}) + TOKENS, ParseCode.META_ACTIONS),
+        (json.dumps({**STEPS, "meta_actions": [["maintain", []]] * 2}) + TOKENS, ParseCode.META_ACTIONS),
+        ("[" * 4000 + "}" + TOKENS, ParseCode.NOT_JSON),
+        ("9" * 4000 + "}" + TOKENS, ParseCode.NOT_JSON),
+        ("<a1>" * 5000, ParseCode.TOO_LONG),
     ],
 )
-def test_anything_else_fails_with_a_reason(text: str) -> None:
+def test_anything_else_fails_with_a_code_and_a_reason(text: str, code: ParseCode) -> None:
     failure = parse_answer(text, 117)
     assert isinstance(failure, ParseFailure)
+    assert failure.code is code
     assert failure.reason
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.integers(0, len(WRITTEN + TOKENS)),
+    st.integers(0, 30),
+    st.one_of(st.text(max_size=12), st.sampled_from(['"', "{", "}", "[", "]", "null", "NaN", "<a1>", "\\u"])),
+)
+def test_a_damaged_answer_is_the_same_or_a_failure(at: int, cut: int, inserted: str) -> None:
+    whole = WRITTEN + TOKENS
+    found = parse_answer(whole[:at] + inserted + whole[at + cut :], 117)
+    if isinstance(found, Answer):  # a text may change, the words of the sets may not
+        assert len(found.actions) == 8
+        assert max(found.actions) < 117
+        for speed, direction in found.reasoning.meta_actions if found.reasoning is not None else ():
+            assert speed in SPEED_ACTIONS
+            assert direction in DIRECTION_ACTIONS
+    else:
+        assert found.code in ParseCode
 
 
 @settings(max_examples=200, deadline=None)
@@ -100,6 +130,22 @@ def test_the_negative_prompt_shows_the_bad_plan_and_why() -> None:
         prompt_text(item, PromptMode.NEGATIVE)
     with pytest.raises(ValueError, match="negative"):
         prompt_text(item, negative_m=bad)
+
+
+def test_small_models_get_the_short_analysis_and_large_ones_the_full() -> None:
+    plan = np.stack((np.arange(1, 9) * 3.0, np.zeros(8)), 1).astype(np.float32)
+    analysis = negative_analysis(None, plan, 0.5 * plan, frozenset())
+    item = make_inputs(1)[0]
+    short = prompt_text(item, PromptMode.NEGATIVE, negative_m=plan, analysis=analysis)
+    assert short.endswith(" because " + analysis.short())
+    full = prompt_text(item, PromptMode.NEGATIVE, negative_m=plan, analysis=analysis, verbose=True)
+    assert full.endswith(" because " + analysis.full())
+
+
+def test_a_pretrained_model_is_told_the_words() -> None:
+    text = prompt_text(make_inputs(1)[0], PromptMode.REASON, verbose=True)
+    for word in (*SPEED_ACTIONS, *DIRECTION_ACTIONS, *STEPS):
+        assert word in text
 
 
 def test_lost_odometry_is_refused() -> None:
