@@ -46,6 +46,7 @@ from .store.rows import GenerationRow, RoundRow
 
 if TYPE_CHECKING:
     from .collect.cockpit.sitting import SittingSummary
+    from .models.pictures import SeenPictures
     from .models.registry import Registry, Version
     from .vocabulary import DrivingSample, PreferencePair
 
@@ -79,6 +80,7 @@ class Loop:
         self._registry: Registry | None = None
         self._registry_lock = threading.Lock()
         self._replay_samples: tuple[int, list[DrivingSample]] | None = None
+        self._seen: SeenPictures | None = None
         self.champions = Champions(self.store, lambda: self.registry, config.policy.decoder)
         self.evaluator = Evaluator(self.store, self._rollouts, self.champions.policy, progress)
 
@@ -216,6 +218,7 @@ class Loop:
             policy, reports = taught_policy(
                 drives, self._replay(), self.config.bootstrap, self.config.seed, scratch, self.progress
             )
+            self._seen = policy.share_pictures(None)
             shutil.rmtree(cached, ignore_errors=True)
             policy.save(cached)
             (cached / COMPLETE).write_text(json.dumps(reports), encoding="utf-8")
@@ -232,6 +235,7 @@ class Loop:
         samples, pairs, replay = self._training_data(number)
         self.progress.stage(f"{title} on {len(pairs)} pairs", 0)
         policy = self.champions.policy(champion, fresh=True)
+        self._seen = policy.share_pictures(self._seen)
         folder = self.home / "stages" / f"{self.run_id}-{number}"
 
         def told(stage: str, step: int, steps: int, loss: float) -> None:

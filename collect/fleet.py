@@ -18,7 +18,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -47,6 +47,7 @@ class _Slot:
     queue: deque[tuple[int, EpisodeJob]] = field(default_factory=deque)
     current: tuple[int, EpisodeJob] | None = None
     tries: int = 0
+    asked_s: float = 0.0  # when it was last given something to do
 
 
 class Fleet:
@@ -119,7 +120,7 @@ class Fleet:
         """Drive all jobs.
 
         Args:
-            jobs: Job i goes to slot i mod workers.
+            jobs: Dealt to the slots in turn, those of one type together.
             policy: Plans for jobs whose planner is "policy".
             on_result: Called at each finished episode, in the order of finishing.
             stop: Asked after each episode; True drops the jobs that have not begun.
@@ -128,21 +129,43 @@ class Fleet:
             One result a job that was driven, in the order of `jobs`.
         """
         results: dict[int, EpisodeResult] = {}
-        for index, job in enumerate(jobs):
-            self._slots[index % len(self._slots)].queue.append((index, job))
+        # Type by type: a change of map stalls a worker as long as a third of a drive takes.
+        order = sorted(range(len(jobs)), key=lambda index: jobs[index].case.scenario)
+        for place, index in enumerate(order):
+            self._slots[place % len(self._slots)].queue.append((index, jobs[index]))
         half = (len(self._slots) + 1) // 2
         cohorts = [c for c in (range(half), range(half, len(self._slots))) if len(c)]
         for slot_index in range(len(self._slots)):
             self._next_job(slot_index)
         while any(slot.current for slot in self._slots):
+            if policy is None:
+                self._finish_some(results, on_result, stop)
+                continue
             for cohort in cohorts:
                 self._turn(cohort, policy, results, on_result, stop)
         return [results[index] for index in sorted(results)]
 
+    def _finish_some(
+        self,
+        results: dict[int, EpisodeResult],
+        on_result: Callable[[EpisodeResult], None] | None,
+        stop: Callable[[], bool] | None,
+    ) -> None:
+        """Without a policy nobody waits for anybody: serve whichever slots have something to say."""
+        busy = {slot.pipe: index for index, slot in enumerate(self._slots) if slot.current is not None}
+        oldest_s = min(self._slots[index].asked_s for index in busy.values())
+        left_s = max(oldest_s + ANSWER_TIMEOUT_S - time.monotonic(), 0.0)
+        ready = [busy[pipe] for pipe in wait(list(busy), left_s) if isinstance(pipe, Connection)]
+        hung = [i for i in busy.values() if self._slots[i].asked_s + ANSWER_TIMEOUT_S < time.monotonic()]
+        for slot_index in sorted({*ready, *hung}):
+            view = self._hear(slot_index, results, on_result, stop, wait_s=0.0)
+            if view is not None:
+                raise ValueError("a job asks for the policy's plan, but no policy was given")
+
     def _turn(
         self,
         cohort: range,
-        policy: BatchPlanner | None,
+        policy: BatchPlanner,
         results: dict[int, EpisodeResult],
         on_result: Callable[[EpisodeResult], None] | None,
         stop: Callable[[], bool] | None,
@@ -154,8 +177,6 @@ class Fleet:
                 requests.append((slot_index, view))
         if not requests:
             return
-        if policy is None:
-            raise ValueError("a job asks for the policy's plan, but no policy was given")
         generation = next(s.current[1].generation for s in (self._slots[i] for i, _ in requests) if s.current)
         # Finished slots are padded with the first request, so the batch keeps its shape to the end.
         views = [view for _, view in requests]
@@ -176,44 +197,62 @@ class Fleet:
     ) -> PolicyInput | None:
         """Serve a slot until it asks for a plan, or has nothing left to drive."""
         while self._slots[slot_index].current is not None:
-            slot = self._slots[slot_index]
-            assert slot.current is not None
-            index, job = slot.current
-            try:
-                message: Any = slot.pipe.recv() if slot.pipe.poll(ANSWER_TIMEOUT_S) else None
-            except (EOFError, OSError):
-                message = None
-            if isinstance(message, PolicyInput):
-                return message
-            if not isinstance(message, EpisodeResult):
-                said = message if isinstance(message, str) else ""
-                reason = said or f"the rollout worker died or hung{self._words(slot_index)}"
-                message = EpisodeResult(job, _fault_outcome(), fault=reason)
-                self._restart(slot_index)
-            slot = self._slots[slot_index]
-            if message.fault and slot.tries + 1 < MAX_TRIES:
-                slot.tries += 1
-                if job.record is not None:
-                    job = replace(
-                        job, episode_id=str(uuid.uuid5(uuid.UUID(job.episode_id), f"try {slot.tries}"))
-                    )
-                slot.current = (index, job)
-                slot.pipe.send(job)
-                continue
-            results[index] = message
-            if on_result is not None:
-                on_result(message)
-            if stop is not None and stop():
-                for each in self._slots:
-                    each.queue.clear()
-            self._next_job(slot_index)
+            view = self._hear(slot_index, results, on_result, stop, wait_s=ANSWER_TIMEOUT_S)
+            if view is not None:
+                return view
+        return None
+
+    def _hear(
+        self,
+        slot_index: int,
+        results: dict[int, EpisodeResult],
+        on_result: Callable[[EpisodeResult], None] | None,
+        stop: Callable[[], bool] | None,
+        *,
+        wait_s: float,
+    ) -> PolicyInput | None:
+        """Take one message of a busy slot: its request for a plan, or its result, after which it drives on."""
+        slot = self._slots[slot_index]
+        assert slot.current is not None
+        index, job = slot.current
+        try:
+            message: Any = slot.pipe.recv() if slot.pipe.poll(wait_s) else None
+        except (EOFError, OSError):
+            message = None
+        if isinstance(message, PolicyInput):
+            return message
+        if not isinstance(message, EpisodeResult):
+            said = message if isinstance(message, str) else ""
+            reason = said or f"the rollout worker died or hung{self._words(slot_index)}"
+            message = EpisodeResult(job, _fault_outcome(), fault=reason)
+            self._restart(slot_index)
+        slot = self._slots[slot_index]
+        if message.fault and slot.tries + 1 < MAX_TRIES:
+            slot.tries += 1
+            if job.record is not None:
+                job = replace(job, episode_id=str(uuid.uuid5(uuid.UUID(job.episode_id), f"try {slot.tries}")))
+            slot.current = (index, job)
+            self._give(slot, job)
+            return None
+        results[index] = message
+        if on_result is not None:
+            on_result(message)
+        if stop is not None and stop():
+            for each in self._slots:
+                each.queue.clear()
+        self._next_job(slot_index)
         return None
 
     def _next_job(self, slot_index: int) -> None:
         slot = self._slots[slot_index]
         slot.current, slot.tries = (slot.queue.popleft() if slot.queue else None), 0
         if slot.current is not None:
-            slot.pipe.send(slot.current[1])
+            self._give(slot, slot.current[1])
+
+    @staticmethod
+    def _give(slot: _Slot, job: EpisodeJob) -> None:
+        slot.asked_s = time.monotonic()
+        slot.pipe.send(job)
 
     def _start(self, index: int) -> _Slot:
         ours, theirs = Pipe()

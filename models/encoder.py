@@ -13,6 +13,7 @@ from torch import Tensor
 from ..errors import PolicyError
 from ..vocabulary import Analysis, Command, Float, PolicyInput
 from .backbone import Backbone
+from .pictures import SeenPictures
 from .prompts import PromptMode, prompt_text
 
 _SENTINEL = "PROMPT-TEXT-GOES-HERE"
@@ -41,6 +42,7 @@ class Encoder:
         self.width_px, self.height_px = width_px, height_px
         self.text_tokens = text_tokens
         self.tokenizer = backbone.processor.tokenizer
+        self.seen = SeenPictures()
         before, after = self._render(_SENTINEL).split(_SENTINEL)
         blank = [np.zeros((height_px, width_px, 3), np.uint8)] * (frames * views)
         prefix = backbone.processor(
@@ -95,6 +97,7 @@ class Encoder:
         answers: Sequence[str] | None = None,
         *,
         fixed: bool,
+        frozen: bool = False,
     ) -> dict[str, Tensor]:
         """Model inputs of a batch.
 
@@ -103,6 +106,7 @@ class Encoder:
             texts: The user's turn of each.
             answers: The assistant's turn of each, for training; an end token is added.
             fixed: Pad texts to `text_tokens`, so that the shape never changes; else to the longest.
+            frozen: Nothing learns in the tower, so what it makes of the pictures is looked up where it can be.
 
         Returns:
             input_ids, attention_mask (B, T), pixel fields, ego (B, EGO_DIM), prompt_mask (B, T), and with
@@ -143,7 +147,11 @@ class Encoder:
         if answers is None:
             del rows["labels"]
         batch: dict[str, Tensor] = {key: torch.tensor(value) for key, value in rows.items()}
-        batch.update(self.backbone.pixels(np.concatenate([self.pictures(item) for item in inputs])))
+        images = np.concatenate([self.pictures(item) for item in inputs])
+        if frozen and self.seen.serves(self.backbone):
+            batch["pixel_values"] = self.seen.tokens(self.backbone, images)
+        else:
+            batch.update(self.backbone.pixels(images))
         batch["ego"] = torch.from_numpy(np.stack([ego_vector(item) for item in inputs]))
         return batch
 

@@ -18,6 +18,7 @@ from ..vocabulary import PLAN_POINTS, PLAN_STEP_S, Analysis, Float, Plan, Policy
 from .actions import ACCEL_MPS2, CURVATURE_PM, ActionCodec
 from .backbone import Backbone, load_backbone, tiny_backbone
 from .encoder import Encoder, model_inputs
+from .pictures import SeenPictures
 from .prompts import PromptMode, write_answer
 from .tiny import TinyConfig
 
@@ -36,7 +37,7 @@ class PolicyConfig:
     width_px: int = 192
     height_px: int = 96
     text_tokens: int = 34  # the longest prompt text seen in 20,000 wild states has 32
-    batch_size: int = 4
+    batch_size: int = 2  # what a cohort of the fleet asks for at once
     reason_tokens: int = 160
     accel_mps2: tuple[float, ...] = ACCEL_MPS2
     curvature_pm: tuple[float, ...] = CURVATURE_PM
@@ -84,6 +85,17 @@ class Policy:
     def processor(self) -> Any:
         """The transformers processor."""
         return self.backbone.processor
+
+    def share_pictures(self, seen: SeenPictures | None) -> SeenPictures:
+        """Use, from now on, what another policy's tower has made of pictures, if it was the same; None: its own."""
+        if seen is not None:
+            self.encoder.seen = seen
+        return self.encoder.seen
+
+    @property
+    def tower_frozen(self) -> bool:
+        """Whether nothing in the tower learns."""
+        return not any(weight.requires_grad for weight in self.backbone.tower.parameters())
 
     @property
     def decoder(self) -> str:
@@ -168,10 +180,11 @@ class Policy:
         answers: Sequence[str] | None = None,
         *,
         fixed: bool = False,
+        frozen: bool = False,
     ) -> dict[str, Tensor]:
         """Tensors for trainers; see `Encoder.encode`. Without texts, `plan` prompts."""
         texts = [self.prompt(item) for item in inputs] if texts is None else texts
-        batch = self.encoder.encode(inputs, texts, answers, fixed=fixed)
+        batch = self.encoder.encode(inputs, texts, answers, fixed=fixed, frozen=frozen)
         return {key: value.to(self.model.device) for key, value in batch.items()}
 
     def head_plans(self, batch: dict[str, Tensor]) -> Tensor:

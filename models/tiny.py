@@ -154,7 +154,14 @@ class ConvTower(PreTrainedModel):
         return self
 
     def forward(self, pixel_values: Tensor, **_: Any) -> BaseModelOutputWithPooling:
-        """Run the tower; `hidden_states` holds one layer, as LLaVA's feature selection asks."""
+        """Run the tower; `hidden_states` holds one layer, as LLaVA's feature selection asks.
+
+        Args:
+            pixel_values: (B, 3, H, W) pictures, or (B, tokens, hidden) what was made of them before
+                (`models.pictures`).
+        """
+        if pixel_values.ndim == 3:
+            return BaseModelOutputWithPooling(last_hidden_state=pixel_values, hidden_states=(pixel_values,))
         x = self.stages(self.patches(pixel_values.contiguous(memory_format=torch.channels_last)))
         tokens = self.out(x.flatten(2).transpose(1, 2)) + self.position
         return BaseModelOutputWithPooling(last_hidden_state=tokens, hidden_states=(tokens,))

@@ -347,7 +347,12 @@ def silence(labels: Tensor, masks: Sequence[NDArray[np.bool_]]) -> Tensor:
 
 def collate_sft(policy: Policy, rows: Sequence[SftRow]) -> dict[str, Tensor]:
     """Model inputs, labels and head targets of a batch."""
-    batch = policy.encode([r.input for r in rows], [r.text for r in rows], [r.answer for r in rows])
+    batch = policy.encode(
+        [r.input for r in rows],
+        [r.text for r in rows],
+        [r.answer for r in rows],
+        frozen=policy.tower_frozen,
+    )
     masks = [r.mask for r in rows]
     batch["labels"] = silence(batch["labels"], masks)
     return {**batch, **head_fields([r.target_m for r in rows], masks)}
@@ -360,6 +365,7 @@ def collate_dpo(policy: Policy, rows: Sequence[DpoRow]) -> dict[str, Tensor]:
         [r.input for r in rows] * 2,
         [r.text for r in rows] * 2,
         [r.chosen for r in rows] + [r.rejected for r in rows],
+        frozen=policy.tower_frozen,
     )
     labels = silence(batch.pop("labels"), masks * 2)
     batch["completion_mask"] = (labels != -100).long()

@@ -80,7 +80,7 @@ class FeatureCache:
     def _compute(self, group: list[tuple[bytes, PolicyInput, str]]) -> None:
         policy = self._policy
         policy.model.eval()
-        batch = policy.encode([item for _, item, _ in group], [text for _, _, text in group])
+        batch = policy.encode([item for _, item, _ in group], [text for _, _, text in group], frozen=True)
         with torch.no_grad():
             hidden = policy.model.hidden_states(model_inputs(batch))
         for (key, _, _), row, mask, ego in zip(

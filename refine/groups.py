@@ -122,7 +122,9 @@ class Groups:
         """Prompt and completion ids; every row brings its pictures, for `generate` mixes up repeated ones."""
         policy, model = self._policy, self._policy.model
         tokenizer = policy.processor.tokenizer
-        batch = policy.encode([row.input for row in rows], [row.text for row in rows])
+        batch = policy.encode(
+            [row.input for row in rows], [row.text for row in rows], frozen=policy.tower_frozen
+        )
         was_training = model.training
         model.eval()
         with torch.no_grad():

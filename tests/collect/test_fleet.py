@@ -58,6 +58,15 @@ def test_results_come_in_the_order_of_the_jobs(fleet: Fleet) -> None:
     assert results[0].outcome.standstill_s > 3.0
 
 
+def test_without_a_policy_no_worker_waits_for_another(fleet: Fleet) -> None:
+    jobs = [job("LaneFollowing", seed, planner="expert") for seed in (3, 4, 5, 6, 7, 8)]
+    finished: list[int] = []
+    fleet.run(jobs, on_result=lambda result: finished.append(jobs.index(result.job)))
+    assert sorted(finished) == list(range(6))
+    # jobs 0, 2, 4 are the first worker's: served one worker after the other, they would come first
+    assert {index % 2 for index in finished[:3]} == {0, 1}
+
+
 def test_the_policy_sees_images_odometry_and_command_only_and_batches_keep_their_shape(fleet: Fleet) -> None:
     policy = StraightOn()
     fleet.run([job("CarFollowing", 1), job("LaneFollowing", 2)], policy)
