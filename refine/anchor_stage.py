@@ -18,17 +18,19 @@ from torch import Tensor
 
 from ..errors import RefineError
 from ..models.policy import Policy
-from ..models.prompts import PromptMode
 from ..models.vla import PLAN_SCALE_M
-from ..scoring.analysis import negative_analysis
 from ..vocabulary import DrivingSample, PreferencePair
-from .anchors import contrastive_loss, group_advantages, is_consistent
+from .anchor_feedback import Corrected, FeedbackFigures, Refinement
+from .anchors import contrastive_loss, group_advantages
 from .config import AnchorConfig
 from .datasets import check_roles
 from .features import FeatureCache, Features
+from .feedback import FeedbackKind, Threshold
+from .group_scenes import sound_pairs
 from .refit import Descent, Kept
 from .report import Progress, StageReport, no_progress
 from .rewards import batch_rewards
+from .teacher import RuleTeacher, Teacher
 from .training import refuse_frozen_decoder
 
 
@@ -49,21 +51,19 @@ class _Scenes:
         return _Scenes(pairs, self.features.take(index), *(field[index] for field in fields))
 
 
-@dataclass(frozen=True, slots=True)
-class _Feedback:
-    """Features of the negative-analysis prompts of the scenes that were refined."""
-
-    row: Tensor  # (n,) row in `features`, -1 for a scene that was good enough
-    features: Features | None
-
-
 class _Stage:
     """One run of Algorithm 2."""
 
     def __init__(
-        self, policy: Policy, scenes: _Scenes, config: AnchorConfig, seed: int, cache: FeatureCache
+        self,
+        policy: Policy,
+        scenes: _Scenes,
+        config: AnchorConfig,
+        seed: int,
+        cache: FeatureCache,
+        teacher: Teacher,
     ) -> None:
-        self.policy, self.scenes, self.config, self.cache = policy, scenes, config, cache
+        self.scenes, self.config = scenes, config
         self.head = policy.model.action_head
         self.scale = scenes.pos_m.new_tensor(PLAN_SCALE_M)
         self.generator = torch.Generator().manual_seed(seed)  # on the CPU: one seed, one result
@@ -71,8 +71,9 @@ class _Stage:
             pooled = self.head.pool(scenes.features.hidden, scenes.features.mask)
         spread = float(pooled.std(dim=0).mean()) if len(pooled) > 1 else float(pooled.std())
         self.sigma = config.sigma * spread
-        self.threshold = config.threshold
-        self.refined = self.skipped = self.groups = 0
+        self.threshold = Threshold(config.threshold, config.variant)
+        self.refinement = Refinement(policy, config, cache, teacher, self.sample)
+        self.skipped = self.groups = 0
 
     def centre(self, features: Features) -> Tensor:
         """Plans without noise, (n, 8, 2) metres."""
@@ -97,42 +98,41 @@ class _Stage:
         if self.config.variant == "directional":
             with torch.no_grad():
                 plans = self.sample(self.scenes.features, self.config.samples)
-            best = {v: self.rewards(self.scenes, plans, v).amax(dim=1) for v in ("published", "directional")}
-            rate = float((best["published"] < self.config.threshold).float().mean())
-            self.threshold = float(torch.quantile(best["directional"], rate)) if rate > 0 else 0.0
+            published, own = (
+                self.rewards(self.scenes, plans, v).amax(dim=1) for v in ("published", "directional")
+            )
+            self.threshold.observe(published, own)
 
-    def feedback(self) -> _Feedback:
-        """Step 3: where the best sample is below the threshold, analyse the worst one and ask again."""
+    def analyse(self) -> None:
+        """Correction prompts for all scenes that are not good enough, for the steps to come."""
         with torch.no_grad():
             plans = self.sample(self.scenes.features, self.config.samples)
         rewards = self.rewards(self.scenes, plans)
-        chosen = (rewards.amax(dim=1) < self.threshold).nonzero().flatten()
-        row = torch.full((len(rewards),), -1, device=rewards.device)
-        if not len(chosen):
-            return _Feedback(row, None)
-        row[chosen] = torch.arange(len(chosen), device=row.device)
-        inputs, texts = [], []
-        for i in chosen.tolist():
-            worst = plans[i, int(rewards[i].argmin())].cpu().numpy().astype(np.float32)
-            pair = self.scenes.pairs[i]
-            analysis = negative_analysis(pair.scene, worst, pair.chosen_m, pair.visible_ids)
-            text = self.policy.prompt(pair.input, PromptMode.NEGATIVE, worst, analysis)
-            inputs.append(pair.input)
-            texts.append(text)
-        self.refined += len(chosen)
-        return _Feedback(row, self.cache.get(inputs, texts))
+        low = rewards.amax(dim=1) < self.threshold.value
+        self.refinement.analyse(self.scenes.pairs, plans, low, rewards)
 
-    def loss(self, index: Tensor, feedback: _Feedback) -> Tensor:
+    def correct(self, index: Tensor, scenes: _Scenes, plans: Tensor, rewards: Tensor) -> Corrected:
+        """Step 3 for the groups of a step: only where their own best sample is below the threshold."""
+        best = rewards.amax(dim=1)
+        low = best < self.threshold.value
+        if self.refinement.every_step:
+            self.refinement.analyse(scenes.pairs, plans, low, rewards)
+            index = torch.arange(len(index), device=best.device)
+        return self.refinement.correct(
+            index, best, low, scenes.features, lambda here, tried: self.rewards(scenes.take(here), tried)
+        )
+
+    def loss(self, index: Tensor) -> Tensor:
         """Contrastive loss of some scenes."""
         scenes, config = self.scenes.take(index), self.config
         plans = self.sample(scenes.features, config.samples)
         rewards = self.rewards(scenes, plans)
         present = torch.ones_like(rewards, dtype=torch.bool)
-        if config.feedback and feedback.features is not None:
-            corrected, better = self._corrected(index, feedback, scenes, rewards.amax(dim=1))
-            plans = torch.cat((plans, corrected[0]), dim=1)
-            rewards = torch.cat((rewards, corrected[1]), dim=1)
-            present = torch.cat((present, better), dim=1)
+        if config.feedback:
+            corrected = self.correct(index, scenes, plans, rewards)
+            plans = torch.cat((plans, corrected.plans_m), dim=1)
+            rewards = torch.cat((rewards, corrected.rewards), dim=1)
+            present = torch.cat((present, corrected.present), dim=1)
         anchors = self.rewards(scenes, torch.stack((scenes.pos_m, scenes.neg_m), dim=1))
         advantages, anchor_advantages = group_advantages(rewards, anchors, config.variant, present)
         # The published formula divides by zero in a group without variance; such a group teaches nothing.
@@ -150,26 +150,9 @@ class _Stage:
             config.variant,
             present,
         )
+        if config.variant == "published":
+            return losses.mean()
         return (losses * scenes.weight).sum() / scenes.weight.sum()
-
-    def _corrected(
-        self, index: Tensor, feedback: _Feedback, scenes: _Scenes, best: Tensor
-    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        """K plans of the refined scenes and their rewards; present only if better than every sample."""
-        assert feedback.features is not None
-        count = self.config.feedback
-        rows = feedback.row[index]
-        here = (rows >= 0).nonzero().flatten()
-        plans = scenes.pos_m[:, None].expand(-1, count, -1, -1).clone()
-        rewards = best.new_zeros(len(index), count)
-        better = torch.zeros(len(index), count, dtype=torch.bool, device=best.device)
-        if len(here):
-            tried = self.sample(feedback.features.take(rows[here]), count)
-            earned = self.rewards(scenes.take(here), tried)
-            plans = plans.index_copy(0, here, tried)
-            rewards[here] = earned
-            better[here] = earned > best[here, None]
-        return (plans, rewards), better
 
 
 def run_anchor(
@@ -182,6 +165,7 @@ def run_anchor(
     *,
     replay: Sequence[DrivingSample] = (),
     cache: FeatureCache | None = None,
+    teacher: Teacher | None = None,
 ) -> StageReport:
     """Train pooling and MLP on anchors, in place; the backbone stays as it is.
 
@@ -193,7 +177,9 @@ def run_anchor(
         progress: Called after each step.
         out_dir: Not used; every stage has it.
         replay: Samples that the head must go on planning as it does: uneventful ones, and what the refit taught.
+            `published` is the paper's loss alone and only measures them.
         cache: Features that are known already.
+        teacher: Finds words for what failed; by rule if absent.
 
     Raises:
         RoleError: Held-out data.
@@ -202,22 +188,10 @@ def run_anchor(
     started = time.monotonic()
     refuse_frozen_decoder(policy, "anchor", head=True, text=False)
     check_roles([*pairs, *replay])
-    usable = [p for p in pairs if config.variant == "directional" or p.scene is not None]
-    if not usable:
-        raise RefineError(
-            "the anchor stage has no pairs", fix="collect takeovers first, or switch anchor off"
-        )
-    cache = cache or FeatureCache(policy)
+    cache, teacher = cache or FeatureCache(policy), teacher or RuleTeacher()
+    usable, quarantined = _usable(pairs, config)
     scenes = _scenes(policy, usable, cache)
-    stage = _Stage(policy, scenes, config, seed, cache)
-    anchors = stage.rewards(scenes, torch.stack((scenes.pos_m, scenes.neg_m), dim=1))
-    quarantined = 0
-    if config.variant == "directional":
-        sound = is_consistent(anchors[:, 0], anchors[:, 1])
-        quarantined = int((~sound).sum())
-        if quarantined == len(usable):
-            raise RefineError("in every pair the rejected plan earns more", fix="look at the pairs' scores")
-        stage.scenes = scenes = scenes.take(sound.nonzero().flatten())
+    stage = _Stage(policy, scenes, config, seed, cache, teacher)
     stage.calibrate()
     kept = Kept(policy, replay, cache, seed) if replay else None
     before = _figures(stage, kept)
@@ -226,13 +200,12 @@ def run_anchor(
     batch = config.per_device_train_batch_size
     steps = config.epochs * math.ceil(len(scenes.pairs) / batch)
     descent = Descent(head, config, steps, progress)
-    feedback = _Feedback(torch.full((len(scenes.pairs),), -1, dtype=torch.long), None)
     for epoch in range(config.epochs):
-        if config.feedback and epoch % config.feedback_every == 0:
-            feedback = stage.feedback()
+        if config.feedback and not stage.refinement.every_step and epoch % config.feedback_every == 0:
+            stage.analyse()
         for index in torch.randperm(len(scenes.pairs), generator=stage.generator).split(batch):
-            loss = stage.loss(index, feedback)
-            if kept is not None:
+            loss = stage.loss(index)
+            if kept is not None and config.variant == "directional":
                 loss = loss + config.replay_weight * kept.loss(head, batch)
             if not descent.step(loss):
                 break
@@ -249,12 +222,66 @@ def run_anchor(
             **{f"{key}_before": value for key, value in before.items()},
             **{f"{key}_after": value for key, value in after.items()},
             "quarantined_pairs": quarantined,
-            "refined_scenes": stage.refined,
+            "refined_scenes": stage.refinement.scenes,
+            **stage.refinement.figures.to_metrics(),
             "share_skipped_groups": stage.skipped / max(1, stage.groups),
-            "threshold": stage.threshold,
+            "threshold": stage.threshold.value,
+            **teacher.figures(),
         },
         stopped_reason=descent.guard.stopped,
     )
+
+
+def compare_feedback(
+    policy: Policy,
+    pairs: Sequence[PreferencePair],
+    config: AnchorConfig,
+    seed: int,
+    *,
+    cache: FeatureCache | None = None,
+    teacher: Teacher | None = None,
+) -> dict[FeedbackKind, FeedbackFigures]:
+    """What each kind of feedback gets out of a policy as it is, without training (proof.md 18).
+
+    The same samples of the same scenes are refined three times, with as many tries: after the scene's own analysis,
+    after another scene's, and without any.
+
+    Args:
+        policy: Drives with the `mlp` head.
+        pairs: At least 2.
+        config: Its `feedback_kind` is not looked at.
+        seed: Of noise.
+        cache: Features that are known already.
+        teacher: Finds words for what failed; by rule if absent.
+
+    Raises:
+        RefineError: No pair is usable.
+    """
+    cache, teacher = cache or FeatureCache(policy), teacher or RuleTeacher()
+    usable, _ = _usable(pairs, config)
+    scenes = _scenes(policy, usable, cache)
+    found: dict[FeedbackKind, FeedbackFigures] = {}
+    kinds: tuple[FeedbackKind, ...] = ("analysis", "shuffled", "resample")
+    for kind in kinds:
+        own = config.model_copy(update={"feedback_kind": kind, "feedback_every": 0})
+        stage = _Stage(policy, scenes, own, seed, cache, teacher)
+        stage.calibrate()
+        with torch.no_grad():
+            plans = stage.sample(scenes.features, config.samples)
+            stage.correct(torch.arange(len(usable)), scenes, plans, stage.rewards(scenes, plans))
+        found[kind] = stage.refinement.figures
+    return found
+
+
+def _usable(pairs: Sequence[PreferencePair], config: AnchorConfig) -> tuple[list[PreferencePair], int]:
+    """The pairs that the variant can learn from, and how many were quarantined; see `group_scenes.sound_pairs`."""
+    found = sound_pairs(pairs, config.variant)
+    if not found:
+        raise RefineError(
+            "the anchor stage has no pair that it could learn from",
+            fix="collect takeovers first; if there are some, in each of them the rejected plan earns more",
+        )
+    return found, 0 if config.variant == "published" else len(pairs) - len(found)
 
 
 def _figures(stage: _Stage, kept: Kept | None) -> dict[str, float]:

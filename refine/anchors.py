@@ -157,18 +157,22 @@ def group_advantages(
     Returns:
         Advantages (..., R) of the samples, 0 where absent, and (..., 2) of the anchors.
     """
+    given = samples.dtype
+    # In double precision the mean of equal rewards is that reward, so a group without variance shows as one.
+    samples, anchors = samples.double(), anchors.double()
     here = torch.ones_like(samples) if present is None else present.to(samples.dtype)
     count = here.sum(-1, keepdim=True)
     mean = (samples * here).sum(-1, keepdim=True) / count
     std = (((samples - mean) ** 2 * here).sum(-1, keepdim=True) / count).sqrt()  # population
     if variant == "published":
-        return ((samples - mean) / std) * here, (anchors - mean) / std
+        return (((samples - mean) / std) * here).to(given), ((anchors - mean) / std).to(given)
     alive = (std > constants.min_std).to(samples.dtype)
     scale = alive / std.clamp_min(constants.min_std)
     limit = constants.advantage_clip
     advantage = ((samples - mean) * scale).clamp(-limit, limit) * here
     pos, neg = ((anchors - mean) * scale).split(1, dim=-1)
-    return advantage, torch.cat((pos.clamp(0.0, limit), neg.clamp(-limit, 0.0)), dim=-1)
+    signed = torch.cat((pos.clamp(0.0, limit), neg.clamp(-limit, 0.0)), dim=-1)
+    return advantage.to(given), signed.to(given)
 
 
 def huber(

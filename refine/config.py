@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
@@ -105,28 +106,80 @@ class DpoConfig(TrainerConfig):
 
 
 class GrpoConfig(TrainerConfig):
-    """Group-relative policy gradient on the tokens, with both anchors in the group."""
+    """Group-relative policy gradient on the tokens, with corrected plans and both anchors in the group."""
 
     max_steps: int = Field(8, ge=1, le=1_000_000, description="few: the gradient is noisy")
     per_device_train_batch_size: int = Field(
-        16, ge=4, le=4096, description="completions of a step, anchors included"
+        18, ge=4, le=4096, description="completions of a step, corrected ones and anchors included"
     )
     learning_rate: float = Field(5e-5, gt=0, lt=1, description="1e-4 made strong policies worse")
     beta: float = Field(0.0, ge=0, le=10, description="KL to the start; needs a second model")
     num_generations: int = Field(
-        8, ge=4, le=256, description="rows of a group: N = 6 samples and the two anchors"
+        9, ge=4, le=256, description="rows of a group: N = 6 samples, K = 1 corrected plan, both anchors"
     )
     temperature: float = Field(1.0, gt=0, le=5, description="exploration")
     max_completion_length: int = Field(
         10, ge=9, le=1024, description="8 action tokens, the end and one to spare"
     )
-    anchors: bool = Field(True, description="inject both anchors; without them the group is plain GRPO")
+    reason: bool = Field(
+        False, description="ask for the C-CoT before the plan; only then can agreement be rewarded"
+    )
+    variant: Literal["published", "directional"] = Field(
+        "directional",
+        description="reward and advantages as in the paper (pairs with a scene only), or repaired",
+    )
+    anchors: bool = Field(True, description="inject both anchors")
+    feedback: int = Field(
+        1, ge=0, le=64, description="K: places for corrected plans, empty ones count nowhere; 0: no feedback"
+    )
+    feedback_tries: int = Field(
+        4, ge=1, le=256, description="corrected plans that are tried; the first K better ones are kept"
+    )
+    threshold: float = Field(
+        0.6,
+        ge=0,
+        le=1,
+        description="delta on eq. 11: below this best reward a scene is refined; `directional` recalibrates it",
+    )
+    policy_shaping: bool = Field(
+        True, description="ELF-VLA's f = pi / (pi + gamma) instead of the ratio on injected rows"
+    )
+    shaping_gamma: float = Field(0.1, gt=0, le=1, description="gamma of f, ELF-VLA's value")
+    format_weight: float = Field(
+        0.1, ge=0, le=10, description="a well-formed answer: half for the plan, half for the words before it"
+    )
+    agreement_weight: float = Field(
+        0.1, ge=0, le=10, description="the plan does what the answer's meta-actions say"
+    )
+    negative_weight: float = Field(
+        0.2, ge=0, le=10, description="SpanVLA's w_N, on negatives alone (its value is not published)"
+    )
+    recovery_weight: float = Field(
+        0.2, ge=0, le=10, description="SpanVLA's w_R, on recoveries alone (its value is not published)"
+    )
+    radius_m: float = Field(
+        2.0, gt=0, le=50, description="mean distance beyond which neither of the two is felt (not published)"
+    )
     takeover_share: float = Field(
         0.25,
         ge=0,
         le=1,
         description="takeover scenes, half negative and half recovery: 75/12.5/12.5 of SpanVLA",
     )
+
+    @property
+    def injected(self) -> int:
+        """Rows of a takeover's group that are not sampled from the prompt that drives."""
+        return self.feedback + (2 if self.anchors else 0)
+
+    @model_validator(mode="after")
+    def _enough_samples(self) -> GrpoConfig:
+        if self.num_generations - self.injected < 2:
+            raise ValueError(
+                f"num_generations {self.num_generations} leaves fewer than 2 samples beside {self.injected} "
+                "injected rows"
+            )
+        return self
 
 
 class AnchorConfig(Section):
@@ -151,12 +204,68 @@ class AnchorConfig(Section):
         description="feature noise in standard deviations of the features (not given in the paper)",
     )
     feedback: int = Field(2, ge=0, le=64, description="K corrected samples; 0 switches the refinement off")
-    feedback_every: int = Field(4, ge=1, le=1000, description="epochs between two refinements, the dear part")
+    feedback_tries: int = Field(
+        4, ge=1, le=256, description="corrected samples that are tried; the first K better ones are kept"
+    )
+    feedback_every: int = Field(
+        4,
+        ge=0,
+        le=1000,
+        description="epochs between two analyses, the dear part; 0, and always in `published`: one in every step",
+    )
+    feedback_kind: Literal["analysis", "shuffled", "resample"] = Field(
+        "analysis",
+        description="the scene's own analysis; or its controls: another scene's, or plain sampling (proof.md 18)",
+    )
     threshold: float = Field(0.6, ge=0, le=1, description="delta: below this best reward a scene is refined")
     replay_weight: float = Field(
-        6.0, ge=0, le=100, description="Huber on the refit's scenes, so that what it taught is kept"
+        6.0,
+        ge=0,
+        le=100,
+        description="`directional` only: Huber on the refit's scenes, so that what it taught is kept",
     )
     max_grad_norm: float = Field(1.0, gt=0, le=1000, description="as in the other stages")
+
+
+class TeacherConfig(Section):
+    """Who says what is wrong with a failed plan (ELF-VLA)."""
+
+    url: str = Field(
+        "", description="base of an OpenAI-compatible endpoint, such as http://host:8000/v1; empty: by rule"
+    )
+    model: str = Field("", description="model name that the endpoint knows")
+    api_key_env: str = Field("", description="environment variable that holds the key; empty: no key")
+    report: Literal["block", "full"] = Field(
+        "block",
+        description="what a rule-based correction prompt shows: the four-level block, or the five-part report",
+    )
+    timeout_s: float = Field(
+        30.0, gt=0, le=600, description="for one answer, from the request to its last byte"
+    )
+    retries: int = Field(
+        2, ge=0, le=10, description="further tries after a time-out, a lost connection, 429, 5xx"
+    )
+    backoff_s: float = Field(0.5, ge=0, le=60, description="wait before the first retry; doubles each time")
+    give_up_after: int = Field(
+        3, ge=1, le=1000, description="failures in a row after which a stage goes on by rule"
+    )
+    max_tokens: int = Field(400, ge=32, le=8192, description="length of an answer")
+    cache_dir: str = Field(
+        "", description="folder of known answers; empty: `teacher` beside the rounds' stages"
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> TeacherConfig:
+        if not self.url:
+            return self
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("url must be http(s)://host[:port]/path")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("url must hold no user, password or query: they end in logs; use api_key_env")
+        if not self.model:
+            raise ValueError("url needs a model")
+        return self
 
 
 class RefitConfig(Section):
@@ -188,6 +297,7 @@ class RefineConfig(Section):
     grpo: GrpoConfig = GrpoConfig()
     refit: RefitConfig = RefitConfig()
     anchor: AnchorConfig = AnchorConfig()
+    teacher: TeacherConfig = TeacherConfig()
     lora: LoraSettings = LoraSettings()
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +20,8 @@ from ..models.actions import ActionCodec
 from ..models.policy import Policy
 from ..models.prompts import PromptMode, write_answer
 from ..sim_bridge.scenarios.cases import NOMINAL_TYPES, parse_case
-from ..vocabulary import PLAN_POINTS, DrivingSample, Float, PairSource, PolicyInput, PreferencePair, Role
-from .config import DpoConfig, GrpoConfig, SftConfig
+from ..vocabulary import PLAN_POINTS, DrivingSample, Float, PolicyInput, PreferencePair, Role
+from .config import DpoConfig, SftConfig
 
 HEAD_FIELDS = ("ego", "prompt_mask", "target_m", "target_mask")  # for the head, not for the backbone
 MAX_FACTOR = 4.0  # by which `with_share` raises a weight at most
@@ -50,18 +49,6 @@ class DpoRow:
     rejected: str
     target_m: Float  # (8, 2) the chosen plan
     mask: NDArray[np.bool_]  # (8,)
-
-
-@dataclass(frozen=True, slots=True)
-class GrpoRow:
-    """One scene to explore."""
-
-    input: PolicyInput
-    text: str
-    pos_m: Float  # (8, 2)
-    neg_m: Float | None  # (8, 2); None in uneventful scenes
-    mask: NDArray[np.bool_]  # (8,)
-    scene: Any  # scoring.scene.Scene or None
 
 
 def check_roles(items: Sequence[DrivingSample | PreferencePair]) -> None:
@@ -277,47 +264,6 @@ def perturbed(plan_m: Float, rng: np.random.Generator) -> Float:
     side = rng.choice((-1.0, 1.0)) * rng.uniform(1.0, 2.5)
     ramp = (np.arange(1, PLAN_POINTS + 1) / PLAN_POINTS) ** 2
     return np.asarray(plan_m + np.stack((np.zeros(PLAN_POINTS), side * ramp), axis=1), np.float32)
-
-
-def grpo_rows(
-    policy: Policy,
-    pairs: Sequence[PreferencePair],
-    replay: Sequence[DrivingSample],
-    config: GrpoConfig,
-    seed: int,
-) -> list[GrpoRow]:
-    """One scene a group, in SpanVLA's mix: uneventful, and takeovers half before and half after the onset.
-
-    Raises:
-        RoleError: Something held out is among them.
-        RefineError: There is no scene at all.
-    """
-    check_roles([*pairs, *replay])
-    if not pairs and not replay:
-        raise RefineError("GRPO has no scenes", fix="give pairs or uneventful samples, or switch grpo off")
-    rng = np.random.default_rng([seed, 3])
-    groups = config.max_steps * config.gradient_accumulation_steps
-    groups *= config.per_device_train_batch_size // config.num_generations
-    recovery = [p for p in pairs if p.source is PairSource.HUMAN]
-    negative = [p for p in pairs if p.source is not PairSource.HUMAN]
-    n_taken = groups if not replay else round(config.takeover_share * groups) if pairs else 0
-    n_recovery = n_taken if not negative else n_taken // 2 if recovery else 0
-    rows: list[GrpoRow] = []
-    for source, n in ((recovery, n_recovery), (negative, n_taken - n_recovery)):
-        if n:
-            rows += [_grpo_pair(policy, source[i]) for i in draws([p.weight for p in source], n, rng)]
-    if groups > n_taken:
-        index = draws([s.weight for s in replay], groups - n_taken, rng)
-        rows += [
-            GrpoRow(s.input, policy.prompt(s.input), np.asarray(s.target_m, np.float32), None, s.mask, None)
-            for s in (replay[i] for i in index)
-        ]
-    return [rows[i] for i in rng.permutation(groups)]
-
-
-def _grpo_pair(policy: Policy, pair: PreferencePair) -> GrpoRow:
-    chosen, rejected = np.asarray(pair.chosen_m, np.float32), np.asarray(pair.rejected_m, np.float32)
-    return GrpoRow(pair.input, policy.prompt(pair.input), chosen, rejected, pair.chosen_mask, pair.scene)
 
 
 def head_fields(targets_m: Sequence[Float], masks: Sequence[NDArray[np.bool_]]) -> dict[str, Tensor]:

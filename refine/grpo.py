@@ -1,8 +1,9 @@
 """GRPO on action tokens with SafeAlign's two anchors inside each group.
 
-TRL cannot put a foreign completion into a group. Its rollout function can (`groups.Groups`), and one subclass
-with two overrides does the rest: advantages are computed again from the samples' statistics alone, and the
-head's loss is added. `tests/refine/test_grpo.py` fails when TRL changes the members used here.
+TRL cannot put a foreign completion into a group. Its rollout function can (`groups.Groups`), and one subclass with
+three overrides does the rest: advantages are computed again from the samples' statistics alone, empty places are
+masked, injected rows get ELF-VLA's policy shaping, and the head's loss is added. `tests/refine/test_trl_contract.py`
+fails when TRL changes what is built upon.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from ..models.backbone import settle
 from ..models.policy import Policy
 from ..vocabulary import DrivingSample, PreferencePair
 from .config import GrpoConfig, LoraSettings
-from .datasets import HEAD_FIELDS, GrpoRow, grpo_rows
+from .datasets import HEAD_FIELDS, check_roles
+from .group_scenes import GrpoRow, grpo_rows, sound_pairs
 from .groups import Groups
 from .report import Progress, StageReport, no_progress
+from .teacher import Teacher
 from .training import (
     HeadLossMixin,
     adapter,
@@ -38,21 +41,67 @@ from .training import (
 
 
 class AnchoredGRPOTrainer(HeadLossMixin, GRPOTrainer):
-    """GRPOTrainer whose groups hold the anchors."""
+    """GRPOTrainer whose groups hold corrected plans and the anchors.
+
+    Three overrides, each around the parent's own: what is scored, what is remembered, what is lost.
+    """
 
     groups: Groups
+    gamma: float | None  # of ELF-VLA's policy shaping; None for TRL's ratio on every row
+    _logps: Tensor
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self.groups.begin([item["row"] for item in inputs])
         output = super()._generate_and_score_completions(inputs)
-        device = output["advantages"].device
-        output["advantages"] = self.groups.advantages().to(device)
+        device, groups = output["advantages"].device, self.groups
+        # TRL takes a mask of tokens that the loss leaves out: empty places and groups without variance are such.
+        counted = output["completion_mask"] * groups.counted().to(device)[:, None]
         # TRL shuffles and splits every tensor whose first axis is the batch, so these stay with their rows.
-        return {**output, **{key: value.to(device) for key, value in self.groups.head_targets().items()}}
+        own = {"advantages": groups.advantages(), "injected": groups.injected(), **groups.head_targets()}
+        return {
+            **output,
+            **{key: value.to(device) for key, value in own.items()},
+            "tool_mask": counted,
+            "num_items_in_batch": self.accelerator.gather(counted.sum()).sum(),
+        }
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **options: Any) -> Any:
+        found = super()._get_per_token_logps_and_entropies(*args, **options)
+        self._logps = found[0]
+        return found
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
-        fields = {key: inputs[key] for key in HEAD_FIELDS}
-        return self.with_head(super()._compute_loss(model, inputs), fields)
+        advantages, injected = inputs["advantages"], inputs["injected"] & (self.gamma is not None)
+        own = {**inputs, "advantages": advantages.masked_fill(injected, 0.0)}
+        loss = super()._compute_loss(model, own)
+        if self.gamma is not None:
+            mask = inputs["completion_mask"] * inputs["tool_mask"] * injected[:, None]
+            # TRL's own denominator of `dapo`: all tokens of the generation batch, of one accumulation window.
+            tokens = inputs["num_items_in_batch"].clamp(min=1.0) / self.accelerator.num_processes
+            tokens = tokens * self.current_gradient_accumulation_steps / self.args.steps_per_generation
+            loss = loss + shaped_loss(self._logps, advantages, mask, self.gamma) / tokens
+        del self._logps  # a kept graph holds the memory of a step
+        return self.with_head(loss, {key: inputs[key] for key in HEAD_FIELDS})
+
+
+def shaped_loss(logps: Tensor, advantages: Tensor, mask: Tensor, gamma: float) -> Tensor:
+    """ELF-VLA's objective of rows that another prompt or person wrote, -A f(pi) with f = pi / (pi + gamma).
+
+    Instead of the ratio to an old policy that never would have written them, and without a clip. Its gradient is that
+    of log pi times A gamma pi / (pi + gamma)^2: strongest at pi = gamma, and it fades where the policy agrees already
+    as well as where a negative anchor has become impossible.
+
+    Args:
+        logps: (B, T) log-probabilities of the rows' tokens under the prompt that drives.
+        advantages: (B,).
+        mask: (B, T) tokens that count.
+        gamma: Above 0.
+
+    Returns:
+        Sum over the tokens.
+    """
+    probability = logps.exp()
+    return -(advantages[:, None] * probability / (probability + gamma) * mask).sum()
 
 
 def run_grpo(
@@ -65,6 +114,7 @@ def run_grpo(
     *,
     replay: Sequence[DrivingSample] = (),
     lora: LoraSettings | None = None,
+    teacher: Teacher | None = None,
 ) -> StageReport:
     """Improve a policy by trying plans on the pairs' scenes, in place.
 
@@ -77,6 +127,7 @@ def run_grpo(
         out_dir: Scratch folder of the trainer.
         replay: From uneventful drives.
         lora: When to train an adapter instead of the model.
+        teacher: Finds words for what failed; by rule if absent.
 
     Raises:
         RoleError: Held-out data.
@@ -90,13 +141,15 @@ def run_grpo(
             f"num_generations {config.num_generations}",
             fix="let it count whole groups, anchors included",
         )
+    check_roles([*pairs, *replay])
     settle(policy.model)  # plans are sampled in evaluation and learnt in training: one function
-    rows = grpo_rows(policy, pairs, replay, config, seed)
-    groups = Groups(policy, rows, config)
+    sound = sound_pairs(pairs, config.variant)
+    rows = grpo_rows(policy, sound, replay, config, seed)
+    groups = Groups(policy, rows, config, teacher)
     with without_notices():
         trainer = AnchoredGRPOTrainer(
             model=policy.model,
-            reward_funcs=groups.reward,
+            reward_funcs=groups.reward_functions(),
             rollout_func=groups.rollout,
             args=TrlConfig(
                 **trainer_options(policy, config, seed, out_dir),
@@ -104,6 +157,8 @@ def run_grpo(
                 num_generations=config.num_generations,
                 temperature=config.temperature,
                 max_completion_length=config.max_completion_length,
+                reward_weights=groups.reward_weights(),
+                loss_type="dapo",  # the denominator in `_compute_loss` is its
                 shuffle_dataset=False,  # the order is drawn already
             ),
             train_dataset=_scenes(policy, rows),
@@ -111,9 +166,13 @@ def run_grpo(
             peft_config=adapter(policy, lora or LoraSettings()),
         )
     trainer.groups = groups
+    trainer.gamma = config.shaping_gamma if config.policy_shaping else None
     trainer.attach(policy, config, progress)
     report = run_trainer("grpo", trainer, policy, started, {})
-    return replace(report, metrics={**report.metrics, "share_skipped_groups": groups.skipped / len(rows)})
+    left_out = 0 if config.variant == "published" else len(pairs) - len(sound)
+    figures = {**groups.figures(), "quarantined_pairs": float(left_out)}
+    figures |= {} if teacher is None else teacher.figures()
+    return replace(report, metrics={**report.metrics, **figures})
 
 
 def _scenes(policy: Policy, rows: Sequence[GrpoRow]) -> Dataset:

@@ -1,4 +1,4 @@
-"""Rewards of plans: PDMS on the scene, preference between the anchors, goal, and format."""
+"""Rewards of plans: PDMS on the scene, preference between the anchors, goal; SpanVLA's nearness."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..models.actions import ActionCodec
-from ..models.prompts import ParseFailure, parse_answer
 from ..scoring.pdms import score_plans
-from ..vocabulary import Float
+from ..vocabulary import Float, PreferencePair
 from .anchors import PAPER, AnchorConstants, Variant, total_reward
 
 CLOSENESS_M = 10.0  # without a scene: mean distance to the positive at which the trajectory term reaches 0
-UNPARSABLE = -0.5  # below any drivable plan, yet near enough not to rule the group's variance
 
 Array = NDArray[np.float32]
 
@@ -106,7 +103,28 @@ def batch_rewards(
     return values.to(plans_m.device)
 
 
-def decode_completion(text: str, codec: ActionCodec, speed_mps: float) -> Float | None:
-    """The plan (8, 2) of a completion, None if it is no answer."""
-    answer = parse_answer(text, len(codec))
-    return None if isinstance(answer, ParseFailure) else codec.decode(answer.actions, speed_mps)
+def anchor_rewards(pair: PreferencePair, variant: Variant, constants: AnchorConstants = PAPER) -> Tensor:
+    """(2,) rewards of a pair's own positive and negative: r_pos and r_neg of SafeAlign's Algorithm 2."""
+    pos, neg = (np.asarray(plan, np.float32)[:, :2] for plan in (pair.chosen_m, pair.rejected_m))
+    both = plan_rewards(pair.scene, np.stack((pos, neg)), pos, neg, pair.chosen_mask, variant, constants)
+    return torch.from_numpy(both)
+
+
+def nearness(plans_m: Array, other_m: Float, mask: NDArray[np.bool_], radius_m: float) -> Array:
+    """SpanVLA's shaping term: 1 on a trajectory, falling evenly to 0 at a radius, 0 beyond.
+
+    Bounded on purpose: a repulsion without an end drives plans to extremes, an attraction without one forbids the
+    other ways to recover (SpanVLA 3.5.1; the radius is published nowhere, so the distance is a mean over points in
+    metres, which a person can choose).
+
+    Args:
+        plans_m: (P, 8, 2).
+        other_m: (8, 2), the negative or the recovery.
+        mask: (8,) waypoints that count.
+        radius_m: Above 0.
+
+    Returns:
+        (P,) in [0, 1].
+    """
+    off_m = np.linalg.norm(plans_m - other_m, axis=-1)[:, mask].mean(axis=-1)
+    return np.maximum(0.0, 1.0 - off_m / radius_m).astype(np.float32)

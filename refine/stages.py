@@ -22,6 +22,7 @@ from .grpo import run_grpo
 from .refit import refit_head
 from .report import Progress, StageReport
 from .sft import run_sft
+from .teacher_http import make_teacher
 from .training import refuse_frozen_decoder
 
 StageProgress = Callable[[str, int, int, float], None]  # stage, step, steps, loss
@@ -62,6 +63,7 @@ def run_stages(
     """
     check_roles([*samples, *pairs, *replay])
     refuse_useless_stages(policy, config)
+    make_teacher(config.teacher, out_dir.parent / "teacher")  # a key that is missing is missed at once
     out_dir.mkdir(parents=True, exist_ok=True)
     key = _key(policy, samples, pairs, replay, config, seed)
     reports = _finished(out_dir, key)
@@ -128,14 +130,19 @@ def _run(
         return refit_head(policy, scenes, config.refit, seed, tell, cache=cache)
     if not pairs:
         return StageReport(stage, skipped_reason="no pairs")
+    teacher = make_teacher(config.teacher, out_dir.parent / "teacher")
     if stage == "dpo":
         if not replay:
             return StageReport(stage, skipped_reason="no replay, and DPO without it destroys the policy")
         return run_dpo(policy, pairs, config.dpo, seed, tell, scratch, replay=replay, lora=config.lora)
     if stage == "grpo":
-        return run_grpo(policy, pairs, config.grpo, seed, tell, scratch, replay=replay, lora=config.lora)
+        return run_grpo(
+            policy, pairs, config.grpo, seed, tell, scratch, replay=replay, lora=config.lora, teacher=teacher
+        )
     scenes = _scenes(samples, replay, config.refit, seed)
-    return run_anchor(policy, pairs, config.anchor, seed, tell, scratch, replay=scenes, cache=cache)
+    return run_anchor(
+        policy, pairs, config.anchor, seed, tell, scratch, replay=scenes, cache=cache, teacher=teacher
+    )
 
 
 def _scenes(

@@ -79,7 +79,7 @@ def test_pairs_whose_positive_earns_no_more_are_quarantined(policy: Policy) -> N
     pairs[0] = replace(pairs[0], rejected_m=pairs[0].chosen_m)
     report = run_anchor(policy, pairs, CONFIG, 0)
     assert report.metrics["quarantined_pairs"] == 1
-    with pytest.raises(RefineError, match="earns more"):
+    with pytest.raises(RefineError, match="no pair that it could learn from"):
         run_anchor(policy, pairs[:1], CONFIG, 0)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from takeover.errors import RefineError, RoleError
 from takeover.models.policy import Policy
-from takeover.refine.config import DpoConfig, GrpoConfig, SftConfig
+from takeover.refine.config import DpoConfig, SftConfig
 from takeover.refine.datasets import (
     check_roles,
     collate_dpo,
@@ -17,13 +17,12 @@ from takeover.refine.datasets import (
     dpo_rows,
     draws,
     emphasised,
-    grpo_rows,
     perturbed,
     sft_rows,
     silence,
     with_share,
 )
-from takeover.vocabulary import PairSource, Role
+from takeover.vocabulary import Role
 
 from .conftest import make_pairs, make_samples, swerve
 
@@ -38,8 +37,6 @@ def test_held_out_data_is_refused(policy: Policy, role: Role) -> None:
         sft_rows(policy, good_sample, bad_sample, SftConfig(), 0)
     with pytest.raises(RoleError):
         dpo_rows(policy, good_pair, bad_sample, DpoConfig(), 0)
-    with pytest.raises(RoleError):
-        grpo_rows(policy, bad_pair, good_sample, GrpoConfig(), 0)
 
 
 def test_draws_are_even_and_follow_the_weights() -> None:
@@ -77,18 +74,6 @@ def test_dpo_batches_hold_at_most_half_takeovers(policy: Policy) -> None:
     assert [sum(id(row.input) in taken for row in rows[i : i + 6]) for i in (0, 6, 12)] == [3, 3, 3]
     with pytest.raises(RefineError, match="replay"):
         dpo_rows(policy, pairs, [], DpoConfig(), 0)
-
-
-def test_grpo_scenes_follow_the_75_12_12_mix(policy: Policy) -> None:
-    pairs, replay = make_pairs(8), make_samples(4, 7, negative=False)
-    config = GrpoConfig(max_steps=8, per_device_train_batch_size=16, num_generations=8)
-    rows = grpo_rows(policy, pairs, replay, config, 0)
-    recovery = {id(p.input) for p in pairs if p.source is PairSource.HUMAN}
-    kinds = Counter(
-        "positive" if row.neg_m is None else "recovery" if id(row.input) in recovery else "negative"
-        for row in rows
-    )
-    assert kinds == {"positive": 12, "negative": 2, "recovery": 2}
 
 
 def test_perturbed_plans_brake_or_drift() -> None:

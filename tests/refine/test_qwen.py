@@ -50,7 +50,7 @@ def test_all_stages_run_on_qwen_with_lora(checkpoint: Path, tmp_path: Path) -> N
     assert run_dpo(policy, pairs, dpo, 0, out_dir=tmp_path, replay=replay, lora=LORA).steps == 2
     after_dpo = weights(policy)
     assert changed(after_sft, after_dpo, "q_proj")
-    grpo = GrpoConfig(max_steps=1, per_device_train_batch_size=4, num_generations=4, takeover_share=1.0)
+    grpo = GrpoConfig(max_steps=1, per_device_train_batch_size=5, num_generations=5, takeover_share=1.0)
     assert run_grpo(policy, pairs, grpo, 0, out_dir=tmp_path, replay=replay, lora=LORA).steps == 1
     assert run_anchor(policy, pairs, AnchorConfig(epochs=1, feedback=1), 0, replay=replay).steps == 1
     final = weights(policy)

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from takeover.models.actions import ActionCodec
-from takeover.refine.rewards import batch_rewards, decode_completion, plan_rewards, trajectory_reward
+from takeover.refine.rewards import batch_rewards, plan_rewards, trajectory_reward
 from takeover.scoring.pdms import score_plans
 
 from .conftest import STEPS, blocked_road
@@ -50,16 +49,3 @@ def test_batches_agree_with_single_scenes() -> None:
     many = batch_rewards(scenes, torch.from_numpy(plans), pos, neg, mask, "directional")
     for i, scene in enumerate(scenes):
         assert many[i].numpy() == pytest.approx(plan_rewards(scene, plans[i], BRAKE, CRASH, ALL))
-
-
-@pytest.mark.parametrize("text", ["", "go", "<a1><a2>", "<a9999>" * 8, "{}" + "<a1>" * 8])
-def test_any_text_gives_a_plan_or_none(text: str) -> None:
-    assert decode_completion(text, ActionCodec(), 5.0) is None
-
-
-def test_a_completion_becomes_its_plan() -> None:
-    codec = ActionCodec()
-    fit = codec.encode(BRAKE, 8.0)
-    plan = decode_completion(codec.text(fit.actions), codec, 8.0)
-    assert plan is not None
-    assert np.allclose(plan, fit.waypoints_m)

@@ -20,7 +20,7 @@ SMALL = RefineConfig.model_validate(
     {
         "sft": {"max_steps": 2, "per_device_train_batch_size": 4},
         "dpo": {"max_steps": 2, "per_device_train_batch_size": 4},
-        "grpo": {"max_steps": 1, "per_device_train_batch_size": 4, "num_generations": 4},
+        "grpo": {"max_steps": 1, "per_device_train_batch_size": 5, "num_generations": 5},
         "refit": {"epochs": 1},
         "anchor": {"epochs": 1},
     }

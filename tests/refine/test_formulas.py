@@ -1,0 +1,97 @@
+"""SafeAlign's Algorithm 2 on one scene, step by step, against figures worked out on paper (published variant)."""
+
+from __future__ import annotations
+
+import torch
+
+from takeover.refine.anchors import contrastive_loss, group_advantages, huber, total_reward
+from takeover.refine.feedback import Threshold, first_better
+
+ALL = torch.ones(8, dtype=torch.bool)
+
+
+def straight(metres_a_point: float) -> torch.Tensor:
+    """(8, 2) along x, float64."""
+    ahead = metres_a_point * torch.arange(1.0, 9.0, dtype=torch.float64)
+    return torch.stack((ahead, torch.zeros(8, dtype=torch.float64)), dim=-1)
+
+
+POS, NEG = straight(2.0), straight(3.0)
+SAMPLES = torch.stack((straight(2.5), straight(2.8)))
+TRIES = torch.stack((straight(2.9), straight(2.1)))
+
+
+def rewards(pdms: list[float], plans: torch.Tensor) -> list[float]:
+    traj = torch.tensor(pdms, dtype=torch.float64)
+    return [float(v) for v in total_reward(traj, plans, POS, NEG, ALL, "published")]
+
+
+def near(got: list[float], wanted: list[float]) -> bool:
+    return len(got) == len(wanted) and all(abs(a - b) < 1e-6 for a, b in zip(got, wanted, strict=True))
+
+
+def test_algorithm_2_by_hand() -> None:
+    # Step 1, eq. 11-13. 2.5: d is half of the anchors' distance, the end 4 m from the positive's;
+    # 0.5 * 0.8 + 0.3 * (0.5 / 1.5) + 0.2 * exp(-4 / 3). 2.8: 0.5 * 0.2 + 0.3 * (0.2 / 1.5) + 0.2 * exp(-6.4 / 3).
+    sampled = rewards([0.8, 0.2], SAMPLES)
+    assert near(sampled, [0.5527194, 0.1636884])
+    # Step 2: 0.5 * 0.9 + 0.3 * (1 / 1.5) + 0.2, and 0.2 * exp(-8 / 3) alone.
+    anchors = rewards([0.9, 0.0], torch.stack((POS, NEG)))
+    assert near(anchors, [0.85, 0.0138967])
+    # Step 3: the best, 0.553, is below delta = 0.6; of two tries only the second beats it; K = 2 leaves a place empty.
+    delta = Threshold(0.6, "published")
+    assert max(sampled) < delta.value
+    tried = rewards([0.1, 0.9], TRIES)
+    assert near(tried, [0.0881436, 0.7831857])
+    index, present = first_better(torch.tensor([tried]), torch.tensor([max(sampled)]), 2)
+    assert index[0, 0] == 1
+    assert present.tolist() == [[True, False]]
+    # Step 4, eq. 8: mean 0.4998645 and population deviation 0.2556553 of 0.5527194, 0.1636884, 0.7831857.
+    group = torch.tensor([*sampled, tried[1], tried[0]], dtype=torch.float64)
+    here = torch.tensor([True, True, True, False])
+    own, injected = group_advantages(group, torch.tensor(anchors).double(), "published", here)
+    assert near(own.tolist(), [0.2067430, -1.3149585, 1.1082155, 0.0])
+    assert near(injected.tolist(), [1.3695609, -1.9008711])
+    # Step 5, eq. 9 and 10. 2.5: L1 18, so 18 - 0.5. 2.8: 2.86 m from the negative, beyond m. 2.1: L1 3.6, so 3.1.
+    # Positive: 0. Negative: m - 0. Five trajectories in T: the empty place is none.
+    plans = torch.cat((SAMPLES, TRIES[1:], TRIES[:1]))
+    pull = huber(plans[:3], POS, ALL, "published")
+    assert near(pull.tolist(), [17.5, 25.1 + 3.2, 3.1])
+    loss = contrastive_loss(plans, own, injected, POS, POS, NEG, ALL, "published", here)
+    # (0.2067430 * 17.5 + 0 + 1.1082155 * 3.1 + 0 + 1.9008711 * 1) / 5
+    assert near([float(loss)], [1.7908683])
+
+
+def test_the_threshold_moves_with_the_rate_not_with_the_figure() -> None:
+    delta = Threshold(0.6, "directional")
+    assert delta.value == 0.6
+    # Published: two of four below 0.6. Own: the two lowest are 0.1 and 0.3, the next is 0.7.
+    delta.observe(torch.tensor([0.5, 0.59, 0.6, 0.9]), torch.tensor([0.1, 0.7, 0.3, 0.8]))
+    assert abs(delta.value - 0.7) < 1e-6
+    assert sum(v < delta.value for v in (0.1, 0.7, 0.3, 0.8)) == 2
+    # Further groups count with the earlier ones: now three of six.
+    delta.observe(torch.tensor([0.2, 0.95]), torch.tensor([0.75, 0.9]))
+    assert abs(delta.value - 0.75) < 1e-6
+    published = Threshold(0.6, "published")
+    published.observe(torch.tensor([0.9]), torch.tensor([0.1]))
+    assert published.value == 0.6
+
+
+def test_a_threshold_that_refines_all_or_none() -> None:
+    none, every = Threshold(0.6, "directional"), Threshold(0.6, "directional")
+    own = torch.tensor([0.2, 0.4], dtype=torch.float64)
+    none.observe(torch.tensor([0.7, 0.8]), own)
+    assert none.value == 0.2  # nothing is strictly below
+    every.observe(torch.tensor([0.1, 0.2]), own)
+    assert 0.4 < every.value < 0.4001
+
+
+def test_the_first_better_ones_are_kept_in_their_order() -> None:
+    earned = torch.tensor([[0.5, 0.9, 0.4, 0.8], [0.1, 0.2, 0.3, 0.5], [0.6, 0.7, 0.8, 0.9]])
+    index, present = first_better(earned, torch.tensor([0.5, 0.5, 0.5]), 2)
+    assert index[0].tolist() == [1, 3]
+    assert index[2].tolist() == [0, 1]
+    assert present.tolist() == [[True, True], [False, False], [True, True]]
+    index, present = first_better(torch.tensor([[0.9]]), torch.tensor([0.5]), 3)  # fewer tries than places
+    assert present.tolist() == [[True, False, False]]
+    assert index.max() == 0
