@@ -104,7 +104,7 @@ class Refinement:
         for i in chosen.tolist():
             # A control shows the scene's own worst plan too, but words that belong to its neighbour.
             about = (i + 1) % len(pairs) if kind == "shuffled" else i
-            words = self._teacher.words(_failure(pairs[about], worst[about]))
+            words = self._teacher.analyse(_failure(pairs[about], worst[about]))
             inputs.append(pairs[i].input)
             texts.append(self._policy.prompt(pairs[i].input, PromptMode.NEGATIVE, worst[i], words))
         self.scenes += len(chosen)

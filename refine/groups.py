@@ -177,7 +177,7 @@ class Groups:
             if top >= self.threshold.value or failure is None:
                 continue
             row, bad = group.row, failure.bad_m
-            text = self._policy.prompt(row.input, PromptMode.NEGATIVE, bad, self._teacher.words(failure))
+            text = self._policy.prompt(row.input, PromptMode.NEGATIVE, bad, self._teacher.analyse(failure))
             failed.append((group, top))
             rows += [row] * config.feedback_tries
             texts += [text] * config.feedback_tries

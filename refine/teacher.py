@@ -1,31 +1,24 @@
 """ELF-VLA's teacher: a five-part report on a plan that failed, by rule on recorded state or from an endpoint.
 
-What a correction prompt shows of it are words. By rule these are SafeAlign's four-level block (the default, and what
-the policy has seen in SFT) or the report in full.
+A correction prompt shows SafeAlign's four-level block (the default, and what the policy has seen in SFT), or the report.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..models.prompts import Reasoning
-from ..scoring.analysis import half, negative_analysis, noun
-from ..scoring.conflicts import conflicts, off_road_s
-from ..scoring.meta_actions import Meta, agreement, meta_actions
-from ..scoring.pdms import score_tracks, track_plans
+from ..scoring.analysis import NegativeAnalysis, Risk, half, negative_analysis
+from ..scoring.meta_actions import SHORT_TERM_S, Meta, agreement
 from ..scoring.scene import Scene
-from ..vocabulary import PLAN_HORIZON_S, PLAN_STEP_S, Float, PolicyInput
+from ..vocabulary import PLAN_HORIZON_S, Analysis, Float, PolicyInput
 
 MAX_PART_CHARS = 240  # of a report from elsewhere: a part is a sentence
-NEAR_S = 2.0  # a time to collision below is a safety failure (TTC_risk of SafeAlign)
-SLOW_M = 2.0  # progress lost that is an efficiency failure
+SLOW_M = 2.0  # behind the better plan: an efficiency failure
+WORTH = 0.5  # metres or metres a second: corrections below are not worth a word
 
 _MARKUP = re.compile(r"<\S[^>]*>|<\|")
 
@@ -62,12 +55,16 @@ class FailureReport:
     lateral: str
     longitudinal: str
 
-    def words(self) -> str:
+    def short(self) -> str:
         """All parts on one line, for a prompt."""
         return (
             f"meta-action: {self.meta_action}; reasoning: {self.think_process}; safety: {self.safety}; "
             f"efficiency: {self.efficiency}; lateral: {self.lateral}; longitudinal: {self.longitudinal}"
         )
+
+    def full(self) -> str:
+        """JSON, for a pretrained backbone."""
+        return json.dumps(self.to_json(), ensure_ascii=False)
 
     def to_json(self) -> dict[str, Any]:
         """The form that `parse_report` reads."""
@@ -88,25 +85,25 @@ class TeacherFailure:
 
 
 class Teacher(Protocol):
-    """Finds words for a failure."""
+    """Says what is wrong with a failure."""
 
-    def words(self, failure: Failure) -> str:
-        """What a correction prompt says of it; never empty, never raises for what an endpoint does."""
+    def analyse(self, failure: Failure) -> Analysis:
+        """What a correction prompt says of it; never raises for what an endpoint does."""
 
     def figures(self) -> dict[str, float]:
         """Counts for the stage's report."""
 
 
 class RuleTeacher:
-    """Words by rule: the block of the SFT stage, or the report in full."""
+    """By rule: the block of the SFT stage, or the five-part report."""
 
     def __init__(self, report: Literal["block", "full"] = "block") -> None:
         self._full = report == "full"
 
-    def words(self, failure: Failure) -> str:
+    def analyse(self, failure: Failure) -> Analysis:
         """See `Teacher`."""
         if self._full:
-            return rule_report(failure).words()
+            return rule_report(failure)
         return negative_analysis(failure.scene, failure.bad_m, failure.good_m, failure.visible)
 
     def figures(self) -> dict[str, float]:
@@ -116,28 +113,21 @@ class RuleTeacher:
 
 def rule_report(failure: Failure) -> FailureReport:
     """The report from recorded state."""
-    bad, good = np.asarray(failure.bad_m, np.float64), np.asarray(failure.good_m, np.float64)
-    speed = failure.input.speed_mps
-    done, needed = meta_actions(bad, speed), meta_actions(good, speed)
+    found = negative_analysis(failure.scene, failure.bad_m, failure.good_m, failure.visible)
     if failure.reasoning is None:
         thought = "none given"
     else:
         claimed = failure.reasoning.meta_actions
-        share = round(4 * agreement(claimed, bad, speed))
+        share = round(4 * agreement(claimed, failure.bad_m, failure.input.speed_mps))
         thought = f"said {_spoken(claimed)}, {share} of 4 words are done"
-    gap = bad[-1] - good[-1]
-    start_s = _apart_s(bad, good)
-    along, aside = "keep the speed", "keep the lane"
-    if abs(gap[0]) >= 1.0:
-        verb = "brake" if gap[0] > 0 else "accelerate"
-        along = f"{verb} {half(gap[0] / PLAN_HORIZON_S)} m/s from {start_s:.1f} s"
-    if abs(gap[1]) >= 0.5:
-        aside = f"{'right' if gap[1] > 0 else 'left'} {half(gap[1])} m from {start_s:.1f} s"
-    safety, efficiency = "unknown, no scene was kept", _pace(float(gap[0]))
-    if failure.scene is not None:
-        safety, efficiency = _consequences(failure.scene, bad, good, failure.visible)
+    late_m = -found.attribution.along_m
     return FailureReport(
-        f"planned {_spoken(done)}; needed {_spoken(needed)}", thought, safety, efficiency, aside, along
+        f"planned {_spoken(found.bad.actions)}; needed {_spoken(found.good.actions)}",
+        thought,
+        _safety(found.risk),
+        f"up to {half(late_m)} m behind" if late_m >= SLOW_M else "none",
+        _remedy(found, "left", "right", "keep the lane"),
+        _remedy(found, "accelerate", "brake", "keep the speed"),
     )
 
 
@@ -170,41 +160,29 @@ def _spoken(meta: tuple[Meta, Meta]) -> str:
     return " then ".join(f"{speed} {direction}" for speed, direction in meta)
 
 
-def _apart_s(bad: NDArray[np.float64], good: NDArray[np.float64]) -> float:
-    """When the two plans part by more than half a metre."""
-    off = np.hypot(*(bad[:, :2] - good[:, :2]).T) > 0.5
-    return float(np.argmax(off)) * PLAN_STEP_S if off.any() else 0.0
+def _safety(risk: Risk) -> str:
+    who = risk.who or "something"
+    when = "" if risk.in_s is None else f" in {half(risk.in_s)} s"
+    return {
+        "collision": f"collision with {who}{when}",
+        "off_road": f"leaves the road{when}",
+        "too_near": f"comes within {half(risk.in_s or 0.0)} s of hitting {who}",
+        "off_lane": "leaves the lane",
+        "unsafe": "unknown, no scene was kept",
+    }.get(risk.kind, "none")
 
 
-def _pace(gap_m: float) -> str:
-    return f"{half(gap_m)} m too slow" if gap_m <= -SLOW_M else "none"
-
-
-def _consequences(
-    scene: Scene, bad_m: NDArray[np.float64], good_m: NDArray[np.float64], visible: frozenset[int]
-) -> tuple[str, str]:
-    """Safety and efficiency of the bad plan as it would be driven."""
-    tracks = track_plans(scene, np.stack((bad_m[:, :2], good_m[:, :2])))
-    scores = score_tracks(scene, tracks)
-    contact, ttc = conflicts(scene, tracks[0])
-    off_s = off_road_s(scene, tracks[0])
-    first = int(contact.argmin()) if len(contact) else -1
-    near = int(ttc.argmin()) if len(ttc) else -1
-    lost_m = float(scores.progress_m[1] - scores.progress_m[0])
-    if first >= 0 and math.isfinite(contact[first]) and contact[first] <= off_s:
-        safety = f"collision with {_name(scene, first, visible)} in {half(contact[first])} s"
-    elif math.isfinite(off_s):
-        safety = f"leaves the road in {half(off_s)} s"
-    elif near >= 0 and ttc[near] < NEAR_S:
-        safety = f"time to collision {half(ttc[near])} s with {_name(scene, near, visible)}"
-    else:
-        safety = "none"
-    made = f"progress {half(scores.progress_m[0])} m"
-    return safety, f"{made}, {half(lost_m)} m less than possible" if lost_m >= SLOW_M else "none"
-
-
-def _name(scene: Scene, index: int, visible: frozenset[int]) -> str:
-    return noun(scene, index) if int(scene.agent_ids[index]) in visible else "something hidden"
+def _remedy(found: NegativeAnalysis, more: str, less: str, nothing: str) -> str:
+    """What to change in one direction by the ends of the two meta-actions."""
+    aside = more == "left"
+    said = []
+    for one in found.correction:
+        size = one.left_m if aside else one.speed_mps
+        if one.at_s in (SHORT_TERM_S, PLAN_HORIZON_S) and abs(size) >= WORTH:
+            said.append(
+                f"{more if size > 0 else less} {half(size)} {'m' if aside else 'm/s'} by {one.at_s:.0f} s"
+            )
+    return ", ".join(said) or nothing
 
 
 def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -23,7 +23,7 @@ import numpy as np
 from ..errors import RefineError
 from ..models.prompts import prompt_text, write_reasoning
 from ..scoring.pdms import score_plans
-from ..vocabulary import Float
+from ..vocabulary import Analysis, Float
 from .config import TeacherConfig
 from .teacher import Failure, FailureReport, RuleTeacher, Teacher, TeacherFailure, parse_report, rule_report
 
@@ -68,10 +68,10 @@ class EndpointTeacher:
         self._in_a_row = 0
         self.asked = self.cached = self.failed = 0
 
-    def words(self, failure: Failure) -> str:
-        """The endpoint's report on one line, or the rule-based one."""
+    def analyse(self, failure: Failure) -> Analysis:
+        """The endpoint's report, or the rule-based one."""
         found = self.report(failure)
-        return (rule_report(failure) if isinstance(found, TeacherFailure) else found).words()
+        return rule_report(failure) if isinstance(found, TeacherFailure) else found
 
     def report(self, failure: Failure) -> FailureReport | TeacherFailure:
         """The endpoint's report; known answers ask nobody."""
@@ -189,7 +189,7 @@ def describe(failure: Failure) -> str:
             lines.append(
                 f"metrics of {name}: " + " ".join(f"{t} {float(getattr(scores, t)[i]):.2f}" for t in terms)
             )
-    lines.append(f"by rule: {rule_report(failure).words()}")
+    lines.append(f"by rule: {rule_report(failure).short()}")
     return "\n".join(lines)
 
 

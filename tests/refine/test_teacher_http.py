@@ -107,7 +107,7 @@ def _clean() -> None:
 
 def test_a_good_answer_becomes_the_words_of_the_prompt(endpoint: Endpoint, tmp_path: Path) -> None:
     asker = teacher(endpoint, tmp_path)
-    words = asker.words(failure())
+    words = asker.analyse(failure()).short()
     assert "safety: collision with the car in 2.5 s" in words
     assert "longitudinal: brake 3 m/s from 0.5 s" in words
     (asked,) = endpoint.asked
@@ -160,7 +160,7 @@ def test_what_is_no_report_is_a_failure_and_the_rules_step_in(
     endpoint.replies = [reply]
     asker = teacher(endpoint, tmp_path, retries=0)
     with caplog.at_level(logging.WARNING):
-        assert asker.words(failure()) == rule_report(failure()).words()
+        assert asker.analyse(failure()) == rule_report(failure())
     assert asker.figures() == {"teacher_asked": 1.0, "teacher_cached": 0.0, "teacher_failed": 1.0}
     assert reason in caplog.text
     assert "rule-based" in caplog.text
@@ -261,4 +261,4 @@ def test_urls_that_would_tell_secrets_are_refused(keys: dict[str, str]) -> None:
 def test_without_a_url_the_teacher_is_a_rule(tmp_path: Path) -> None:
     assert isinstance(make_teacher(TeacherConfig(), tmp_path), RuleTeacher)
     full = make_teacher(TeacherConfig(report="full"), tmp_path)
-    assert full.words(failure()) == rule_report(failure()).words()
+    assert full.analyse(failure()) == rule_report(failure())
