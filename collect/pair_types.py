@@ -24,9 +24,7 @@ class PairConfig:
     human: bool = True
     human_onset: bool = True
     counterfactual: bool = True
-    every_episode: bool = (
-        False  # Algorithm 1 at every state of a drive, not only at those that led to a takeover
-    )
+    every_episode: bool = False  # Algorithm 1 at every state of a drive, not only before takeovers
     variant: Literal["safealign", "ours"] = "ours"  # of Algorithm 1 at every state: safealign, ours
     predicted: bool = False
     predicted_states: int = 4  # L of PPL
@@ -50,9 +48,7 @@ class PairConfig:
     detours_m: tuple[float, ...] = (2.0, -2.0, 3.5, -3.5)
     offset_price_per_m: float = 0.02
     risk_ttc_s: float = 2.0  # TTC_risk (SafeAlign 4.2): what comes nearer within 4 s is unsafe
-    stage_rates_ps: tuple[float, ...] = (
-        RATES_PS  # accelerations of a two-stage re-plan, as shares of the speed
-    )
+    stage_rates_ps: tuple[float, ...] = RATES_PS  # accelerations of its re-plans, as shares of the speed
     stage_s: float = SHORT_TERM_S  # when its second stage begins
     stage_floor_mps: float = FLOOR_MPS  # least speed that they are shares of
     lateral: bool = True  # `ours`: re-plans beside the centre line too, where the lane allows

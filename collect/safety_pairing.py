@@ -13,11 +13,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..scoring.conflicts import off_road_s
 from ..scoring.pdms import PdmsScores, score_tracks, track_plans, track_ttc, tracked_waypoints
+from ..scoring.proposals import Line
 from ..scoring.scene import Scene
+from ..scoring.tracker import HEADING, RX, RY, STEP_S
 from ..store.episodes import EpisodeReader
 from ..store.rows import SafetyRow, TakeoverRow
 from ..vocabulary import PLAN_POINTS, Authority, PairSource, Plan, Role
+from .cot import keep_speed_plan
 from .counterfactual import best_replan
 from .pair_gates import Choice, judge, merged, veto
 from .pair_types import PairCandidate, PairConfig
@@ -73,6 +77,7 @@ def safety_pairing(
     candidates: list[PairCandidate] = []
     owners = {takeover.takeover_id: takeover for takeover in segmentation.takeovers}
     layers = map_layers(reader)
+    end_m = float(Line.of(reader.meta.route_centerline_m).along_m[-2])  # the last point is an extension
     for tick, plan in _states(reader):
         scene = scene_at(reader, tick, layers)
         observed = observed_motion(reader, tick, plan, scene)
@@ -80,11 +85,16 @@ def safety_pairing(
         scores = score_tracks(scene, observed.track[None])
         min_ttc_s = float(track_ttc(scene, observed.track[None])[0, 1:].min())
         cause = "ttc" if min_ttc_s < config.risk_ttc_s else ""
-        if not cause and config.variant == "ours" and scores.dac[0] < 1.0:
+        if not cause and config.variant == "ours" and off_road_m(scene, observed.track) < end_m:
             cause = "off_road"
         reason = refusal(reader, segmentation, owner, tick, observed)
         if cause:
             details = {"label": "neg", "cause": cause, "observed": observed.how, "variant": config.variant}
+            if (
+                not reason
+                and end_m <= off_road_m(scene, track_plans(scene, keep_speed_plan(scene)[None])[0]) < math.inf
+            ):
+                reason = "route_ends"  # and where the road goes on from there, no re-plan knows
             choice = _choice(reader, tick, scene, observed, owner, config, reason, details, min_ttc_s)
             made = judge(reader, owner, choice, config, segmentation.segmenter_version)
             candidates.append(made)
@@ -117,6 +127,17 @@ def observed_motion(reader: EpisodeReader, tick: int, plan: Plan | None, scene: 
     if who == Authority.POLICY:
         return Observed(EXECUTED, waypoints, track, reader.meta.generation)
     return Observed(who, waypoints, track, "")
+
+
+def off_road_m(scene: Scene, track: Array) -> float:
+    """How far along the route a motion (41, 7) leaves the drivable ground: its front, there; inf if it never does."""
+    off_s = off_road_s(scene, track)
+    if math.isinf(off_s):
+        return math.inf
+    state, vehicle = track[round(off_s / STEP_S)], scene.vehicle
+    ahead = vehicle.rear_to_centre_m + 0.5 * vehicle.length_m
+    front = state[[RX, RY]] + ahead * np.array([np.cos(state[HEADING]), np.sin(state[HEADING])])
+    return float(Line.of(scene.centerline_m).place(front)[0])
 
 
 def refusal(

@@ -124,6 +124,19 @@ def test_leaving_the_road_is_unsafe_to_us_and_unseen_by_the_paper(
     assert (published[0].label, published[0].reason) == ("pos", "off_road")
 
 
+def test_behind_the_routes_end_the_road_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(takeovers, "ONSET", 150)
+    short = [np.array([[-60.0, -1.75], [30.0, -1.75], [30.0, 5.25], [-60.0, 5.25]])]
+    polygons = save_map(tmp_path, {"roadblocks": short, "lanes": short, "intersections": []})
+    route = np.stack([np.arange(-40.0, 26.0), np.zeros(66)], 1)  # ends at 25 m, the road at 30 m
+    changes = {"polygons_sha256": polygons, "route_centerline_m": route}
+    beside, _ = found_in(tmp_path, parked_y_m=8.0, **changes)
+    assert (beside[0].label, beside[0].reason) == ("pos", "off_road")
+    ahead, candidates = found_in(tmp_path, ticks=199, **changes)
+    assert (ahead[0].label, ahead[0].reason) == ("neg", "route_ends")
+    assert not [c for c in candidates if c.admitted]
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
