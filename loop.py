@@ -28,6 +28,7 @@ from .collect.segmenter import SegmenterConfig
 from .collect.training_data import preference_pairs, recovery_samples, replay_samples, uneventful_replay
 from .config import LoopConfig
 from .errors import TakeoverError, UsageError
+from .evaluate.beside import measured_beside
 from .evaluate.champion import Champions
 from .evaluate.closed_loop import BASELINES, CaseResult
 from .evaluate.evaluator import Evaluator, Progress
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from .collect.cockpit.sitting import SittingSummary
     from .models.pictures import SeenPictures
     from .models.registry import Registry, Version
-    from .vocabulary import DrivingSample, PreferencePair
+    from .vocabulary import Case, DrivingSample, PreferencePair
 
 COMPLETE = "complete.json"  # written last into a folder of weights
 
@@ -148,7 +149,7 @@ class Loop:
         collected = self._step(number, "collect", lambda: drive(jobs, champion, f"{title}: collect"))
         ids = collected.get("ids", [job.episode_id for job in jobs])
         self._step(number, "segment", lambda: self._label(ids, number, f"{title}: segments and pairs"))
-        made = self._step(number, "refine", lambda: self._refine(number, champion, f"{title}: refine"))
+        made = self._step(number, "refine", lambda: self._refine_beside(number, champion, title))
         challenger = self._step(
             number, "register", lambda: self._register(number, champion, made["data"], made["metrics"])
         )["generation"]
@@ -227,6 +228,19 @@ class Loop:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(cached, folder, ignore=shutil.ignore_patterns(COMPLETE))
         return {"stages": reports, "metrics": flat_metrics(reports)}
+
+    def _refine_beside(self, number: int, champion: int, title: str) -> dict[str, Any]:
+        """Train the challenger; what the gate does not know of the champion is driven meanwhile."""
+        self.champions.policy(champion)  # loaded here: the registry is this thread's
+        with measured_beside(self.evaluator.unseen(), champion, self._gate_suites(), self.progress.say):
+            return self._refine(number, champion, f"{title}: refine")
+
+    def _gate_suites(self) -> list[tuple[str, list[Case]]]:
+        gate = self.config.gate
+        return [
+            ("longtail", suite("longtail", gate.longtail_cases)),
+            ("nominal", suite("nominal", gate.nominal_cases)),
+        ]
 
     def _refine(self, number: int, champion: int, title: str) -> dict[str, Any]:
         """Train from the champion on the pairs of all rounds."""
@@ -353,8 +367,7 @@ class Loop:
         """Drive both on the gate's cases; the challenger stops early when the primary test cannot succeed any more."""
         gate = self.config.gate
         alpha = spent_alpha(gate.alpha, number, self.config.rounds)
-        longtail = suite("longtail", gate.longtail_cases)
-        nominal = suite("nominal", gate.nominal_cases)
+        (_, longtail), (_, nominal) = self._gate_suites()
         results = self.evaluator.results
         before = results(champion, "longtail", longtail, f"{title}: champion, long tail")
         results(champion, "nominal", nominal, f"{title}: champion, nominal")

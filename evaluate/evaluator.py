@@ -31,6 +31,19 @@ class Progress(Protocol):
         ...
 
 
+class Unseen:
+    """Progress of what runs beside something that shows its own."""
+
+    def stage(self, name: str, total: int) -> None:
+        """Nothing to show."""
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Nothing to show."""
+
+    def say(self, text: str) -> None:
+        """Nothing to show."""
+
+
 class Evaluator:
     """Closed-loop results of generations and baselines.
 
@@ -109,8 +122,16 @@ class Evaluator:
 
     def stored(self, generation: int, name: str, cases: int) -> list[CaseResult]:
         """What is known of a generation on the first cases of a suite; drives nothing."""
-        known = self._known(self._key(generation, ""), name)
-        return [known[case] for case in suite(name, cases) if case in known]
+        return self.known(generation, name, suite(name, cases))
+
+    def known(self, generation: int, name: str, cases: Sequence[Case]) -> list[CaseResult]:
+        """What is known of a generation on some cases of a suite; drives nothing."""
+        results = self._known(self._key(generation, ""), name)
+        return [results[case] for case in cases if case in results]
+
+    def unseen(self) -> Evaluator:
+        """The same, showing no progress."""
+        return Evaluator(self._store, self._rollouts, self._policy, Unseen())
 
     def _known(self, key: str, name: str) -> dict[Case, CaseResult]:
         rows = queries.evaluations(self._store, weights_sha256=key, suite=name)
