@@ -331,6 +331,40 @@ def evaluate(
     print_json(report) if as_json else suite_table(report)
 
 
+@app.command()
+def reason(
+    model: Model = "champion",
+    scenes: Annotated[int, typer.Option("--scenes", min=1, help="Recorded states to ask about.")] = 64,
+    home: Home = Path(),
+    config: Config = None,
+    seed: Seed = None,
+    as_json: Json = False,
+) -> None:
+    """Ask a generation to reason about recorded states: can its words be read, and does it do what it says?
+
+    Example:
+      loop reason --model 2 --scenes 128 --json
+    """
+    from .config import load_config
+    from .evaluate.reasoning import recorded_scenes
+    from .loop import Loop, RunConfig
+    from .models.agreement import reasoning_agreement
+    from .progress import RichProgress, rows_table
+
+    settings = load_config(RunConfig, config, {"seed": seed})
+    with RichProgress() as progress:
+        loop = Loop(home, settings, progress)
+        found = loop.registry.resolve(model)
+        if found.generation is None:
+            raise UsageError(f"--model {model} is no registered generation", fix="see `loop status`")
+        policy = loop.champions.policy(found.generation)
+        inputs = recorded_scenes(loop.store, scenes, settings.seed, policy.config.frames)
+        progress.stage(f"generation {found.generation} reasons", 1)
+        report = asdict(reasoning_agreement(policy, inputs))
+        progress.advance()
+    print_json(report) if as_json else rows_table([report])
+
+
 def _seed_range(text: str) -> tuple[int, int] | None:
     if not text:
         return None

@@ -9,12 +9,13 @@ from typing import Protocol
 
 import numpy as np
 
-from ..scoring.meta_actions import agreement
+from ..scoring.meta_actions import Meta, agreement
 from ..vocabulary import Plan, PolicyInput
 from .actions import ActionCodec
 from .prompts import ParseFailure, parse_answer
 
 BATCH = 16  # scenes reasoned about at once
+SILENCE: tuple[Meta, Meta] = (("maintain", "keep"), ("maintain", "keep"))
 NO_REASONING = "no_reasoning"  # a plan without a C-CoT: an answer, but not to what was asked
 
 
@@ -42,6 +43,8 @@ class ReasoningReport:
         failures: How many of the others there are by `ParseCode`, or `no_reasoning`.
         with_text_plan: Mean agreement of the meta-actions with the action tokens behind them, 0 to 1.
         with_driven_plan: Mean agreement with the plan that is driven.
+        of_silence: What always saying "maintain, keep" would score with the driven plan: words that score no more than
+            this tell nothing.
         gap_m: Mean distance (ADE) between the two plans.
     """
 
@@ -50,6 +53,7 @@ class ReasoningReport:
     failures: dict[str, int]
     with_text_plan: float
     with_driven_plan: float
+    of_silence: float
     gap_m: float
 
 
@@ -65,6 +69,7 @@ def reasoning_agreement(policy: Reasons, inputs: Sequence[PolicyInput]) -> Reaso
     failures: Counter[str] = Counter()
     said: list[float] = []
     done: list[float] = []
+    silent: list[float] = []
     gaps: list[float] = []
     for item, text, plan in zip(inputs, texts, driven, strict=True):
         answer = parse_answer(text, len(policy.codec))
@@ -75,6 +80,7 @@ def reasoning_agreement(policy: Reasons, inputs: Sequence[PolicyInput]) -> Reaso
         said.append(agreement(answer.reasoning.meta_actions, written, item.speed_mps))
         if plan is not None:
             done.append(agreement(answer.reasoning.meta_actions, plan.waypoints_m, item.speed_mps))
+            silent.append(agreement(SILENCE, plan.waypoints_m, item.speed_mps))
             gaps.append(float(np.hypot(*(written - plan.waypoints_m).T).mean()))
     return ReasoningReport(
         scenes=len(inputs),
@@ -82,6 +88,7 @@ def reasoning_agreement(policy: Reasons, inputs: Sequence[PolicyInput]) -> Reaso
         failures=dict(failures.most_common()),
         with_text_plan=_mean(said),
         with_driven_plan=_mean(done),
+        of_silence=_mean(silent),
         gap_m=_mean(gaps),
     )
 

@@ -59,6 +59,7 @@ def test_what_is_said_what_is_written_and_what_is_driven() -> None:
     assert found.failures == {"stray_text": 1, "no_reasoning": 1}
     assert found.with_text_plan == 1.0
     assert found.with_driven_plan == 0.75  # all four words, and the two directions
+    assert found.of_silence == 1.0
     # the second is t2 behind, 51 / 8 m on average; the first not at all
     assert found.gap_m == pytest.approx(51 / 8 / 2, rel=0.1)
 
