@@ -41,7 +41,14 @@ class PolicyConfig(Section):
     preset: Literal["tiny", "qwen2.5-vl-3b", "qwen2.5-vl-7b", "qwen3-vl-4b"] = Field(
         "tiny", description="architecture of generation 0 when it is built here"
     )
-    decoder: Literal["mlp", "tokens"] = Field("mlp", description="which decoder drives; anchors need mlp")
+    decoder: Literal["mlp", "flow", "tokens"] = Field(
+        "mlp", description="which decoder drives; anchors need mlp"
+    )
+    context: Literal["prompt", "prompt+reasoning"] = Field(
+        "prompt",
+        description="what the heads read; SafeAlign's is prompt+reasoning, and a plan waits for the text",
+    )
+    flow: bool = Field(False, description="train a flow head beside the decoder that drives")
 
 
 class BootstrapConfig(Section):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .evaluate.evaluator import Progress
 
 if TYPE_CHECKING:
-    from .config import BootstrapConfig
+    from .config import LoopConfig
     from .models.policy import Policy
     from .store.episodes import EpisodeReader
     from .vocabulary import DrivingSample
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 def taught_policy(
     drives: Sequence[EpisodeReader],
     samples: Sequence[DrivingSample],
-    config: BootstrapConfig,
-    seed: int,
+    config: LoopConfig,
     scratch: Path,
     progress: Progress,
 ) -> tuple[Policy, list[dict[str, Any]]]:
@@ -28,8 +27,7 @@ def taught_policy(
     Args:
         drives: Of the expert; what stands where in their pictures is the tower's first lesson.
         samples: Imitation targets of the same drives.
-        config: Sizes of the lessons.
-        seed: Of the weights and of every order.
+        config: Sizes of the lessons, the seed, and which decoder drives.
         scratch: Folder of the trainers.
         progress: Told of each step.
 
@@ -37,9 +35,10 @@ def taught_policy(
         The policy, and one report a lesson.
     """
     from .collect.grounding import grounded_frames
-    from .models.policy import Policy
+    from .models.policy import Policy, PolicyConfig
     from .models.tiny import STRIDE_PX
     from .refine.config import RefitConfig, bootstrap_config
+    from .refine.gaps import text_gap
     from .refine.grounding import run_grounding
     from .refine.refit import refit_head
     from .refine.sft import run_sft
@@ -47,18 +46,22 @@ def taught_policy(
     def tick(_step: int, _steps: int, loss: float) -> None:
         progress.advance(note=f"loss {loss:.3f}")
 
-    policy, reports = Policy.tiny(seed), []
-    if config.see_steps:
+    driver, sizes, seed = config.policy, config.bootstrap, config.seed
+    # The heads are fitted whatever drives: a generation that drives with tokens keeps its `mlp` head.
+    shape = PolicyConfig(decoder="flow" if driver.decoder == "flow" else "mlp")
+    policy, reports = Policy.tiny(seed, shape, context=driver.context, flow=driver.flow), []
+    if sizes.see_steps:
         frames = grounded_frames(drives, STRIDE_PX)
-        progress.stage(f"generation 0: seeing, on {len(frames)} pictures", config.see_steps)
-        reports.append(run_grounding(policy, frames, config.see_steps, seed, tick))
-    progress.stage(f"generation 0: SFT on {len(samples)} scenes", config.max_steps)
-    tower_rate = 0.0 if config.see_steps else 1.0
-    sft = bootstrap_config(config.max_steps, config.batch, config.learning_rate, tower_rate=tower_rate)
+        progress.stage(f"generation 0: seeing, on {len(frames)} pictures", sizes.see_steps)
+        reports.append(run_grounding(policy, frames, sizes.see_steps, seed, tick))
+    progress.stage(f"generation 0: SFT on {len(samples)} scenes", sizes.max_steps)
+    tower_rate = 0.0 if sizes.see_steps else 1.0
+    sft = bootstrap_config(sizes.max_steps, sizes.batch, sizes.learning_rate, tower_rate=tower_rate)
     reports.append(run_sft(policy, samples, sft, seed, tick, scratch))
-    if config.refit_epochs:
-        refit = RefitConfig(epochs=config.refit_epochs, learning_rate=1e-3)
-        steps = config.refit_epochs * -(-len(samples) // refit.per_device_train_batch_size)
+    if sizes.refit_epochs:
+        refit = RefitConfig(epochs=sizes.refit_epochs, learning_rate=1e-3)
+        steps = sizes.refit_epochs * -(-len(samples) // refit.per_device_train_batch_size)
         progress.stage("generation 0: refit of the head", steps)
         reports.append(refit_head(policy, samples, refit, seed, tick))
+    reports.append(text_gap(policy, samples))
     return policy, [report.to_json() for report in reports]

@@ -82,7 +82,7 @@ class Loop:
         self._registry_lock = threading.Lock()
         self._replay_samples: tuple[int, list[DrivingSample]] | None = None
         self._seen: SeenPictures | None = None
-        self.champions = Champions(self.store, lambda: self.registry, config.policy.decoder)
+        self.champions = Champions(self.store, lambda: self.registry, config.policy)
         self.evaluator = Evaluator(self.store, self._rollouts, self.champions.policy, progress)
 
     @property
@@ -216,9 +216,7 @@ class Loop:
         if not (cached / COMPLETE).is_file():
             drives = [EpisodeReader(self.home / row["path"]) for row in self._expert_drives()]
             scratch = self.home / "stages" / "bootstrap"
-            policy, reports = taught_policy(
-                drives, self._replay(), self.config.bootstrap, self.config.seed, scratch, self.progress
-            )
+            policy, reports = taught_policy(drives, self._replay(), self.config, scratch, self.progress)
             self._seen = policy.share_pictures(None)
             shutil.rmtree(cached, ignore_errors=True)
             policy.save(cached)
@@ -511,7 +509,8 @@ class Loop:
         from .models.policy import Policy
         from .refine.qa import load_qa, run_qa
 
-        policy = Policy.load(model, self.config.policy.decoder)
+        driver = self.config.policy
+        policy = Policy.load(model, driver.decoder, context=driver.context, flow=driver.flow)
         if qa is not None:
             items = load_qa(qa)
             self.progress.stage(f"SFT on {len(items)} answers", steps)

@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 
 from takeover.models.encoder import model_inputs
+from takeover.models.heads import head_loss
 from takeover.models.policy import Policy
-from takeover.models.vla import head_loss
 from takeover.sim_bridge.embedded.maps import load_xodr
 from takeover.sim_bridge.embedded.render import ActorBatch, LightBatch, Look, MapModel, Renderer, WeatherLook
 from takeover.vocabulary import Command, PolicyInput
@@ -154,8 +154,7 @@ def train(policy: Policy, examples: list[Example], steps: int, size: int, lr: fl
         target = torch.from_numpy(np.stack([examples[i].target_m for i in picked]))
         encoded = time.perf_counter()
         text = model(**model_inputs(batch), labels=batch["labels"]).loss
-        hidden, _ = model.take()
-        plan = model.action_head(hidden, batch["prompt_mask"], batch["ego"])
+        plan = model.action_head(model.take().last, batch["prompt_mask"], batch["ego"])
         head = head_loss(plan, target, torch.ones(target.shape[:2]))
         optimizer.zero_grad()
         (text + 10.0 * head).backward()

@@ -13,6 +13,7 @@ from ..store.rows import PromotionRow
 
 if TYPE_CHECKING:
     from ..collect.cockpit.sitting import Car
+    from ..config import PolicyConfig
     from ..models.policy import Policy
     from ..models.registry import Registry
 
@@ -23,13 +24,13 @@ class Champions:
     Args:
         store: Holds the log.
         registry: Gives the registry; made at the first use (seconds).
-        decoder: Decoder that drives.
+        driver: Decoder that drives, and what the heads read.
     """
 
-    def __init__(self, store: Store, registry: Callable[[], Registry], decoder: str) -> None:
+    def __init__(self, store: Store, registry: Callable[[], Registry], driver: PolicyConfig) -> None:
         self._store = store
         self._registry = registry
-        self._decoder = decoder
+        self._driver = driver
         self._loaded: tuple[int, Policy] | None = None
 
     def current(self, say: Callable[[str], None]) -> int:
@@ -140,7 +141,8 @@ class Champions:
         if not fresh and self._loaded is not None and self._loaded[0] == generation:
             return self._loaded[1]
         found = self._registry().verify(self.version_of(generation))
-        policy = Policy.load(found.path, self._decoder)
+        driver = self._driver
+        policy = Policy.load(found.path, driver.decoder, context=driver.context, flow=driver.flow)
         if not fresh:
             self._loaded = generation, policy
         return policy

@@ -29,13 +29,13 @@ from transformers.utils.logging import disable_progress_bar
 
 from ..errors import PolicyError
 from .actions import ActionCodec
+from .heads import FlowConfig, HeadConfig
 from .tiny import ConvTower, DrivingLlava, TinyConfig, build_tiny
-from .vla import DrivingMixin, HeadConfig
+from .vla import FLOW_HEAD, HEADS, DrivingMixin
 
 disable_progress_bar()  # a bar for each load of a few megabytes hides the run's own
 
 ADAPTER_FILE = "adapter_config.json"
-HEAD = "action_head"
 _PROJECTIONS = r"(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
 
@@ -150,6 +150,7 @@ def load_backbone(
     *,
     dtype: torch.dtype = torch.float32,
     head: HeadConfig | None = None,
+    flow: bool = False,
     seed: int = 0,
 ) -> Backbone:
     """Load a checkpoint directory or a hub id, whether it drives already or not.
@@ -160,9 +161,10 @@ def load_backbone(
     Args:
         path: Directory in the hub's layout, an adapter directory, or a hub id.
         codec: Action tokens to add if they are missing.
-        dtype: Of the backbone; the head stays float32.
+        dtype: Of the backbone; the heads stay float32.
         head: Shape of a fresh head.
-        seed: Of a fresh head and of new embeddings.
+        flow: Give the model a fresh `flow` head if it has none.
+        seed: Of fresh heads and of new embeddings.
 
     Raises:
         PolicyError: The checkpoint cannot be read, or its family is unknown.
@@ -170,7 +172,7 @@ def load_backbone(
     location = str(path)
     try:
         if (Path(location) / ADAPTER_FILE).is_file():
-            return _load_adapter(Path(location), codec, dtype=dtype, head=head, seed=seed)
+            return _load_adapter(Path(location), codec, dtype=dtype, head=head, flow=flow, seed=seed)
         config = AutoConfig.from_pretrained(location, trust_remote_code=False)
         family = FAMILIES.get(config.model_type)
         if family is None:
@@ -178,8 +180,10 @@ def load_backbone(
                 f"{location} is a {config.model_type} model",
                 fix="Use one of: " + ", ".join(sorted(FAMILIES)) + ".",
             )
-        if head is not None and not getattr(config, "driving", None):
-            config.driving = asdict(head)
+        if not getattr(config, "driving", None):
+            config.driving = asdict(head or HeadConfig())
+        if flow and not config.driving.get("flow"):
+            config.driving = {**config.driving, "flow": asdict(FlowConfig())}
         processor = family.processor.from_pretrained(location)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -192,7 +196,8 @@ def load_backbone(
             f"cannot load {location}: {error}",
             fix="Give a checkpoint directory in the hub's layout, with safetensors.",
         ) from error
-    model.action_head.float()
+    for name in heads_of(model):
+        model.get_submodule(name).float()
     settle(model)
     _fast_convolutions(model)
     _share_chat_template(processor)
@@ -200,18 +205,25 @@ def load_backbone(
 
 
 def _load_adapter(
-    path: Path, codec: ActionCodec, *, dtype: torch.dtype, head: HeadConfig | None, seed: int
+    path: Path, codec: ActionCodec, *, dtype: torch.dtype, head: HeadConfig | None, flow: bool, seed: int
 ) -> Backbone:
     from peft import PeftConfig, PeftModel
 
-    base = PeftConfig.from_pretrained(str(path)).base_model_name_or_path
+    adapter = PeftConfig.from_pretrained(str(path))
+    base = adapter.base_model_name_or_path
     if not base:
         raise PolicyError(
             f"{path} does not name its base model", fix="Save the adapter with its base's path or hub id."
         )
-    backbone = load_backbone(base, codec, dtype=dtype, head=head, seed=seed)
+    flow = flow or FLOW_HEAD in (getattr(adapter, "modules_to_save", None) or ())
+    backbone = load_backbone(base, codec, dtype=dtype, head=head, flow=flow, seed=seed)
     merged = PeftModel.from_pretrained(backbone.model, str(path), use_safetensors=True).merge_and_unload()
     return Backbone(merged.eval(), backbone.processor, backbone.family)
+
+
+def heads_of(model: Any) -> list[str]:
+    """Names of the heads that a model has."""
+    return [name for name in HEADS if hasattr(model, name)]
 
 
 def add_action_tokens(model: Any, processor: Any, codec: ActionCodec) -> None:
@@ -228,7 +240,7 @@ def add_action_tokens(model: Any, processor: Any, codec: ActionCodec) -> None:
 def lora_config(
     backbone: Backbone, codec: ActionCodec, *, rank: int, alpha: int, dropout: float = 0.0
 ) -> Any:
-    """LoRA on the language model's projections; the head and the action tokens' embeddings train in full."""
+    """LoRA on the language model's projections; the heads and the action tokens' embeddings train in full."""
     from peft import LoraConfig
 
     tokens = backbone.processor.tokenizer.convert_tokens_to_ids(codec.tokens)
@@ -237,7 +249,7 @@ def lora_config(
         lora_alpha=alpha,
         lora_dropout=dropout,
         target_modules=rf".*language_model.*\.{_PROJECTIONS}",
-        modules_to_save=[HEAD],  # without it the head is lost silently
+        modules_to_save=heads_of(backbone.model),  # without it they are lost silently
         trainable_token_indices={"embed_tokens": tokens},
         task_type="CAUSAL_LM",
     )
@@ -248,13 +260,13 @@ def freeze(backbone: Backbone, part: str) -> None:
 
     Args:
         backbone: Whose parameters.
-        part: `none`, `vision` (the tower) or `backbone` (all but the head).
+        part: `none`, `vision` (the tower) or `backbone` (all but the heads).
     """
     if part not in ("none", "vision", "backbone"):
         raise ValueError(f"part is none, vision or backbone, not {part!r}")
     for name, parameter in backbone.model.named_parameters():
         frozen = part == "backbone" or (part == "vision" and name.startswith(backbone.family.vision))
-        parameter.requires_grad_(not frozen or name.startswith(HEAD))
+        parameter.requires_grad_(not frozen or name.startswith(HEADS))
 
 
 def _fast_convolutions(model: Any) -> None:

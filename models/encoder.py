@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,11 @@ from torch import Tensor
 from ..errors import PolicyError
 from ..vocabulary import Analysis, Command, Float, PolicyInput
 from .backbone import Backbone
+from .heads import HISTORY_SCALE
 from .pictures import SeenPictures
 from .prompts import PromptMode, prompt_text
 
+WIDTH_STEP = 64  # few different shapes, each of which gives a text the same states whatever stands beside it
 _SENTINEL = "PROMPT-TEXT-GOES-HERE"
 _COMMANDS = list(Command)
 
@@ -23,7 +25,7 @@ _COMMANDS = list(Command)
 def ego_vector(inputs: PolicyInput) -> Float:
     """Odometry and command as numbers of order one, (EGO_DIM,) float32."""
     motion = (inputs.speed_mps / 10.0, inputs.accel_mps2 / 3.0, inputs.yaw_rate_radps / 0.3)
-    history = inputs.history_m_rad / np.array([10.0, 1.0, 0.3], np.float32)
+    history = inputs.history_m_rad / np.array(HISTORY_SCALE, np.float32)
     command = [float(inputs.command is word) for word in _COMMANDS]
     return np.concatenate([motion, history.ravel(), command]).astype(np.float32)
 
@@ -35,7 +37,15 @@ class Encoder:
     """
 
     def __init__(
-        self, backbone: Backbone, *, frames: int, views: int, width_px: int, height_px: int, text_tokens: int
+        self,
+        backbone: Backbone,
+        *,
+        frames: int,
+        views: int,
+        width_px: int,
+        height_px: int,
+        text_tokens: int,
+        actions: Collection[int],
     ) -> None:
         self.backbone = backbone
         self.frames, self.views = frames, views
@@ -43,6 +53,7 @@ class Encoder:
         self.text_tokens = text_tokens
         self.tokenizer = backbone.processor.tokenizer
         self.seen = SeenPictures()
+        self._actions = frozenset(actions)
         before, after = self._render(_SENTINEL).split(_SENTINEL)
         blank = [np.zeros((height_px, width_px, 3), np.uint8)] * (frames * views)
         prefix = backbone.processor(
@@ -67,6 +78,12 @@ class Encoder:
     def prompt_length(self) -> int:
         """Tokens of a padded `plan` prompt."""
         return len(self._prefix) + self.text_tokens + len(self._suffix)
+
+    def text_widths(self, texts: Sequence[str]) -> list[int]:
+        """Lengths to pad texts to: `text_tokens`, or the next multiple of WIDTH_STEP for a longer one."""
+        sizes = [len(ids) for ids in self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
+        step = WIDTH_STEP
+        return [self.text_tokens if n <= self.text_tokens else -(-n // step) * step for n in sizes]
 
     def text(
         self,
@@ -96,7 +113,10 @@ class Encoder:
         texts: Sequence[str],
         answers: Sequence[str] | None = None,
         *,
-        fixed: bool,
+        width: int | None = None,
+        reasonings: Sequence[str] | None = None,
+        reason_tokens: int = 0,
+        heads_read_reasoning: bool = False,
         frozen: bool = False,
     ) -> dict[str, Tensor]:
         """Model inputs of a batch.
@@ -105,28 +125,39 @@ class Encoder:
             inputs: The scenes.
             texts: The user's turn of each.
             answers: The assistant's turn of each, for training; an end token is added.
-            fixed: Pad texts to `text_tokens`, so that the shape never changes; else to the longest.
+            width: Pad texts to this length, so that the shape never changes; without it to the longest.
+            reasonings: In place of answers: how far the assistant's turn has come, for the heads to read.
+            reason_tokens: Reasonings are cut to this length, and with `width` padded to it.
+            heads_read_reasoning: Whether the heads read an answer's tokens before its first action too.
             frozen: Nothing learns in the tower, so what it makes of the pictures is looked up where it can be.
 
         Returns:
             input_ids, attention_mask (B, T), pixel fields, ego (B, EGO_DIM), prompt_mask (B, T), and with
             answers labels (B, T), -100 on the prompt. Prompts are padded on the left, answers on the right.
+            prompt_mask is true on what the heads read: the prompt, and the reasoning if they read it.
+
+        Raises:
+            PolicyError: A text is longer than `width`, or a scene's pictures are of another camera set.
         """
         bodies = list(self.tokenizer(list(texts), add_special_tokens=False)["input_ids"])
         longest = max(len(ids) for ids in bodies)
-        if fixed and longest > self.text_tokens:
+        if width is not None and longest > width:
             raise PolicyError(
-                f"a prompt text of {longest} tokens, the limit is {self.text_tokens}",
+                f"a prompt text of {longest} tokens, the limit is {width}",
                 fix="Raise text_tokens of the policy.",
             )
-        width = self.text_tokens if fixed else longest
+        constant = width is not None
+        width = width or longest
         tails: list[list[int]] = [[]] * len(bodies)
         if answers is not None:
             end = self.tokenizer.eos_token_id
             tails = [
                 [*ids, end] for ids in self.tokenizer(list(answers), add_special_tokens=False)["input_ids"]
             ]
-        tail_width = max(len(ids) for ids in tails)
+        if reasonings is not None:
+            said = self.tokenizer(list(reasonings), add_special_tokens=False)["input_ids"]
+            tails = [ids[:reason_tokens] for ids in said]
+        tail_width = reason_tokens if constant and reasonings is not None else max(len(ids) for ids in tails)
         pad = self.tokenizer.pad_token_id
         rows: dict[str, list[list[int]]] = {
             "input_ids": [],
@@ -140,7 +171,8 @@ class Encoder:
             prompt = [*self._prefix, *body, *self._suffix]
             rows["input_ids"].append([pad] * left + prompt + tail + [pad] * right)
             rows["attention_mask"].append([0] * left + [1] * (len(prompt) + len(tail)) + [0] * right)
-            rows["prompt_mask"].append([0] * left + [1] * len(prompt) + [0] * tail_width)
+            read = self._reasoning_length(tail) if heads_read_reasoning else 0
+            rows["prompt_mask"].append([0] * left + [1] * (len(prompt) + read) + [0] * (tail_width - read))
             rows["labels"].append([-100] * (left + len(prompt)) + tail + [-100] * right)
             for key, values in self._along.items():
                 rows[key].append([0] * left + values + [0] * (len(prompt) - len(values) + tail_width))
@@ -154,6 +186,11 @@ class Encoder:
             batch.update(self.backbone.pixels(images))
         batch["ego"] = torch.from_numpy(np.stack([ego_vector(item) for item in inputs]))
         return batch
+
+    def _reasoning_length(self, ids: Sequence[int]) -> int:
+        """How many tokens of an answer come before its first action and its end."""
+        end = self.tokenizer.eos_token_id
+        return next((i for i, token in enumerate(ids) if token == end or token in self._actions), len(ids))
 
 
 def model_inputs(batch: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,14 @@ from ..vocabulary import PLAN_POINTS, PLAN_STEP_S, Analysis, Float, Plan, Policy
 from .actions import ACCEL_MPS2, CURVATURE_PM, ActionCodec
 from .backbone import Backbone, load_backbone, tiny_backbone
 from .encoder import Encoder, model_inputs
+from .flow import FlowHead
+from .heads import ActionHead, FlowConfig
 from .pictures import SeenPictures
 from .prompts import PromptMode, write_answer
 from .tiny import TinyConfig
 
 POLICY_FILE = "policy.json"
-DECODERS = ("mlp", "tokens")
+DECODERS = ("mlp", "flow", "tokens")
 MAX_STEP_M = 60.0 * PLAN_STEP_S  # a waypoint farther than this from the one before is no plan
 
 
@@ -58,9 +60,12 @@ class Policy:
             raise PolicyError(
                 f"decoder {config.decoder!r} is unknown", fix="Use one of: " + ", ".join(DECODERS) + "."
             )
+        if config.decoder == "flow" and not backbone.model.has_flow_head:
+            raise PolicyError("the model has no flow head", fix='Load it with decoder="flow": it gets one.')
         self.backbone = backbone
         self.config = config
         self.codec = ActionCodec(config.accel_mps2, config.curvature_pm)
+        action_ids: list[int] = backbone.processor.tokenizer.convert_tokens_to_ids(self.codec.tokens)
         self.encoder = Encoder(
             backbone,
             frames=config.frames,
@@ -68,8 +73,9 @@ class Policy:
             width_px=config.width_px,
             height_px=config.height_px,
             text_tokens=config.text_tokens,
+            actions=action_ids,
         )
-        self._action_ids = torch.tensor(self.processor.tokenizer.convert_tokens_to_ids(self.codec.tokens))
+        self._action_ids = torch.tensor(action_ids)
 
     @property
     def model(self) -> Any:
@@ -99,18 +105,42 @@ class Policy:
 
     @property
     def decoder(self) -> str:
-        """The decoder that drives: `mlp` or `tokens`."""
+        """The decoder that drives: `mlp`, `flow` or `tokens`."""
         return self.config.decoder
+
+    @property
+    def driving_head(self) -> ActionHead | FlowHead:
+        """The head that drives; beside `tokens` the `mlp` head."""
+        head: ActionHead | FlowHead = (
+            self.model.flow_head if self.decoder == "flow" else self.model.action_head
+        )
+        return head
+
+    @property
+    def reads_reasoning(self) -> bool:
+        """Whether the heads' context is `prompt+reasoning`: then a plan waits for generated text."""
+        return bool(self.model.head_config.context == "prompt+reasoning")
 
     @classmethod
     def tiny(
-        cls, seed: int = 0, config: PolicyConfig | None = None, tiny: TinyConfig | None = None
+        cls,
+        seed: int = 0,
+        config: PolicyConfig | None = None,
+        tiny: TinyConfig | None = None,
+        *,
+        context: str | None = None,
+        flow: bool = False,
     ) -> Policy:
-        """A fresh tiny policy with random weights."""
+        """A fresh tiny policy with random weights; context and flow as in `load`."""
         config = config or PolicyConfig()
         tiny = replace(tiny or TinyConfig(), width_px=config.width_px, height_px=config.height_px)
+        if (flow or config.decoder == "flow") and tiny.head.flow is None:
+            tiny = replace(tiny, head=replace(tiny.head, flow=FlowConfig()))
         _one_thread()
-        return cls(tiny_backbone(seed, tiny, ActionCodec(config.accel_mps2, config.curvature_pm)), config)
+        backbone = tiny_backbone(seed, tiny, ActionCodec(config.accel_mps2, config.curvature_pm))
+        if context is not None:
+            backbone.model.set_context(context)
+        return cls(backbone, config)
 
     @classmethod
     def load(
@@ -118,6 +148,8 @@ class Policy:
         path: str | Path,
         decoder: str | None = None,
         *,
+        context: str | None = None,
+        flow: bool = False,
         config: PolicyConfig | None = None,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
@@ -128,10 +160,12 @@ class Policy:
         Args:
             path: Directory or hub id.
             decoder: Overrides the checkpoint's decoder.
+            context: Overrides what the heads read, one of `heads.CONTEXTS`.
+            flow: Give it a `flow` head even if another decoder drives.
             config: For a checkpoint without `policy.json`.
             device: Where to plan.
             dtype: Of the backbone.
-            seed: Of a fresh head.
+            seed: Of fresh heads.
 
         Raises:
             PolicyError: It cannot be loaded.
@@ -144,7 +178,10 @@ class Policy:
             config = replace(config, decoder=decoder)
         _one_thread()
         codec = ActionCodec(config.accel_mps2, config.curvature_pm)
-        backbone = load_backbone(path, codec, dtype=dtype, seed=seed)
+        flow = flow or config.decoder == "flow"
+        backbone = load_backbone(path, codec, dtype=dtype, flow=flow, seed=seed)
+        if context is not None:
+            backbone.model.set_context(context)
         backbone.model.to(device)
         return cls(backbone, config)
 
@@ -179,18 +216,61 @@ class Policy:
         texts: Sequence[str] | None = None,
         answers: Sequence[str] | None = None,
         *,
-        fixed: bool = False,
+        width: int | None = None,
         frozen: bool = False,
     ) -> dict[str, Tensor]:
         """Tensors for trainers; see `Encoder.encode`. Without texts, `plan` prompts."""
         texts = [self.prompt(item) for item in inputs] if texts is None else texts
-        batch = self.encoder.encode(inputs, texts, answers, fixed=fixed, frozen=frozen)
+        batch = self.encoder.encode(
+            inputs, texts, answers, width=width, heads_read_reasoning=self.reads_reasoning, frozen=frozen
+        )
+        return {key: value.to(self.model.device) for key, value in batch.items()}
+
+    def encode_context(
+        self,
+        inputs: Sequence[PolicyInput],
+        texts: Sequence[str] | None = None,
+        reasonings: Sequence[str] | None = None,
+        *,
+        width: int | None = None,
+        frozen: bool = False,
+    ) -> dict[str, Tensor]:
+        """Tensors of what the heads read when they drive: the prompt, and what the model says to it if they read that.
+
+        Args:
+            inputs: The scenes.
+            texts: Their prompts; without them those that the context asks for.
+            reasonings: What the model says; generated if absent and read.
+            width: Length of the prompts' texts, for a shape that never changes.
+            frozen: As in `Encoder.encode`.
+        """
+        if not self.reads_reasoning:
+            return self.encode(inputs, texts, width=width, frozen=frozen)
+        if texts is None:
+            texts = [self.prompt(item, PromptMode.REASON) for item in inputs]
+        if reasonings is None:
+            reasonings = self.reasonings(inputs, texts, width=width, frozen=frozen)
+        batch = self.encoder.encode(
+            inputs,
+            texts,
+            width=width,
+            reasonings=reasonings,
+            reason_tokens=self.config.reason_tokens,
+            heads_read_reasoning=True,
+            frozen=frozen,
+        )
         return {key: value.to(self.model.device) for key, value in batch.items()}
 
     def head_plans(self, batch: dict[str, Tensor]) -> Tensor:
-        """Plans (B, 8, 2) in metres of the `mlp` head for an encoded batch; differentiable."""
-        hidden = self.model.hidden_states(model_inputs(batch))
-        return self.model.action_head(hidden, batch["prompt_mask"], batch["ego"])
+        """Plans (B, 8, 2) in metres of the driving head (`mlp` beside `tokens`) for an encoded batch; differentiable."""
+        states = self.model.states(model_inputs(batch))
+        return self.head_plans_of(states.last, states.layers, batch["prompt_mask"], batch["ego"])
+
+    def head_plans_of(self, last: Tensor, layers: Tensor | None, mask: Tensor, ego: Tensor) -> Tensor:
+        """As `head_plans`, of states that are known: (B, T, D), (B, T, L, D), (B, T), (B, EGO_DIM) -> (B, 8, 2)."""
+        if self.decoder == "flow":
+            return self.model.flow_head(layers, mask, ego)
+        return self.model.action_head(last, mask, ego)
 
     def try_plan(
         self, inputs: Sequence[PolicyInput], generation: str, ticks: Sequence[int] | None = None
@@ -236,14 +316,31 @@ class Policy:
         ids = self._generate(batch, max_new_tokens=self.config.reason_tokens)
         return list(self.processor.tokenizer.batch_decode(ids, skip_special_tokens=True))
 
+    def reasonings(
+        self,
+        inputs: Sequence[PolicyInput],
+        texts: Sequence[str],
+        *,
+        width: int | None = None,
+        frozen: bool = False,
+    ) -> list[str]:
+        """What the model says to prompts before its first action token, greedily."""
+        end = self.processor.tokenizer.eos_token_id
+        stops = [end, *self._action_ids.tolist()]
+        batch = self.encode(inputs, texts, width=width, frozen=frozen)
+        ids = self._generate(batch, max_new_tokens=self.config.reason_tokens, eos_token_id=stops)
+        kept = [row[: _first(row, set(stops))] for row in ids.tolist()]
+        return list(self.processor.tokenizer.batch_decode(kept, skip_special_tokens=True))
+
     def _plan_batch(self, inputs: Sequence[PolicyInput]) -> list[Float]:
-        batch = self.encode(inputs, fixed=True)
         was_training = self.model.training
         self.model.eval()
         try:
-            if self.decoder == "mlp":
+            if self.decoder != "tokens":
                 with torch.inference_mode():
+                    batch = self.encode_context(inputs, width=self.config.text_tokens)
                     return list(self.head_plans(batch).float().cpu().numpy())
+            batch = self.encode(inputs, width=self.config.text_tokens)
             allowed = _OnlyActions(self._action_ids.to(self.model.device))
             ids = self._generate(batch, max_new_tokens=PLAN_POINTS, logits_processor=[allowed])
             actions = torch.searchsorted(self._action_ids, ids.cpu().contiguous()).numpy()
@@ -256,10 +353,12 @@ class Policy:
         with torch.inference_mode():
             ids = self.model.generate(
                 **prompt,
-                do_sample=False,
-                pad_token_id=self.processor.tokenizer.pad_token_id,
-                eos_token_id=self.processor.tokenizer.eos_token_id,
-                **options,
+                **{
+                    "do_sample": False,
+                    "pad_token_id": self.processor.tokenizer.pad_token_id,
+                    "eos_token_id": self.processor.tokenizer.eos_token_id,
+                    **options,
+                },
             )
         return ids[:, prompt["input_ids"].shape[1] :]
 
@@ -274,6 +373,11 @@ class _OnlyActions(LogitsProcessor):
         """Keep the action tokens' scores."""
         masked = torch.full_like(scores, -torch.inf)
         return masked.index_copy(1, self.ids, scores.index_select(1, self.ids))
+
+
+def _first(ids: Sequence[int], wanted: Collection[int]) -> int:
+    """Where the first of some tokens stands, or the length."""
+    return next((i for i, token in enumerate(ids) if token in wanted), len(ids))
 
 
 def usable(track_m: Float) -> bool:

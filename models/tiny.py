@@ -29,8 +29,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from .actions import ActionCodec
+from .heads import HeadConfig
 from .prompts import corpus
-from .vla import ActionHead, DrivingMixin, HeadConfig
+from .vla import HEADS, DrivingMixin
 
 STRIDE_PX = 32
 PATCH_PX = 4
@@ -283,7 +284,7 @@ def build_tiny(
 def _scale_by_fan_in(model: nn.Module) -> None:
     """Draw every weight with 1/sqrt(fan_in): at this width transformers' fixed 0.02 learns much slower."""
     for name, module in model.named_modules():
-        if isinstance(module, ActionHead) or name.startswith("action_head"):
+        if name.startswith(HEADS):
             continue
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

@@ -1,164 +1,128 @@
 """`DrivingMixin`: what turns an image-text-to-text model of transformers into a driving policy.
 
-The mixin adds an action head that reads the last hidden states of the prompt. TRL replaces `forward` on the
-instance and calls the backbone itself, so nothing here overrides `forward`: a hook on the backbone keeps
-the hidden states of the last training pass, and the trainer collects them with `take()`.
+The mixin adds the heads, which read hidden states. TRL replaces `forward` on the instance and calls the backbone itself,
+so nothing here overrides `forward`: hooks keep the hidden states of the last training pass, and the trainer collects
+them with `take()`.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..vocabulary import HISTORY_POINTS, PLAN_POINTS, Command
+from ..errors import PolicyError
+from .flow import FlowHead
+from .heads import CONTEXTS, ActionHead, FlowConfig, HeadConfig
 
-EGO_DIM = 3 + 3 * HISTORY_POINTS + len(Command)
-PLAN_SCALE_M = (
-    20.0,
-    4.0,
-)  # head targets are x / 20 m and y / 4 m: in metres the head's loss drowns the text's
+FLOW_HEAD = "flow_head"
+HEADS = ("action_head", FLOW_HEAD)
 
 
 @dataclass(frozen=True, slots=True)
-class HeadConfig:
-    """Shape of the action head; stored in the model's config under `driving`."""
+class States:
+    """What the heads read of a batch.
 
-    feature: int = 256  # SafeAlign App. A.1: pooled feature
-    queries: int = 16  # attention pooling: learned queries, each over feature / queries channels
-    ego: bool = True  # the head also reads the odometry as numbers
-
-
-class ActionHead(nn.Module):
-    """SafeAlign eq. 4 and App. A.1: attention pooling to 256-d, then a three-layer MLP to 8 waypoints.
-
-    `pool` and `decode` are apart because the anchor stage adds noise to the pooled feature between them.
+    Attributes:
+        last: (B, T, D) last hidden states.
+        mask: (B, T) attention mask.
+        layers: (B, T, L, D) outputs of every second layer, without gradient; None without a `flow` head.
     """
 
-    def __init__(self, hidden: int, config: HeadConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.query = nn.Linear(hidden, config.queries)
-        self.value = nn.Linear(hidden, config.feature)
-        width = config.feature + (EGO_DIM if config.ego else 0)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, config.feature),
-            nn.SiLU(),
-            nn.Linear(config.feature, config.feature),
-            nn.SiLU(),
-            nn.Linear(config.feature, 2 * PLAN_POINTS),
-        )
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw the weights: 1/sqrt(fan_in), and a small last layer so that first plans stay small."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=1.0 / math.sqrt(module.in_features))
-                nn.init.zeros_(module.bias)
-        last = self.mlp[-1]
-        assert isinstance(last, nn.Linear)
-        with torch.no_grad():
-            last.weight.mul_(0.1)
-
-    def pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Pool hidden states.
-
-        Args:
-            hidden: (B, T, D) last hidden states.
-            mask: (B, T) true where a token counts (prompt tokens only).
-
-        Returns:
-            (B, feature) float32.
-        """
-        hidden = hidden.to(self.value.weight.dtype)
-        batch, length, _ = hidden.shape
-        logits = self.query(hidden).masked_fill(~mask.bool()[..., None], -1e9)  # (B, T, Q)
-        weights = logits.softmax(dim=1)
-        values = self.value(hidden).view(batch, length, self.config.queries, -1)
-        return torch.einsum("btq,btqc->bqc", weights, values).reshape(batch, -1)
-
-    def decode(self, feature: Tensor, ego: Tensor) -> Tensor:
-        """Regress the plan.
-
-        Args:
-            feature: (..., feature) pooled feature, perhaps with noise added.
-            ego: (..., EGO_DIM) normalised odometry and command.
-
-        Returns:
-            (..., 8, 2) in units of PLAN_SCALE_M.
-        """
-        inputs = torch.cat((feature, ego.to(feature.dtype)), dim=-1) if self.config.ego else feature
-        out: Tensor = self.mlp(inputs)
-        return out.reshape(*out.shape[:-1], PLAN_POINTS, 2)
-
-    def forward(self, hidden: Tensor, mask: Tensor, ego: Tensor) -> Tensor:
-        """Plan in metres: (B, T, D), (B, T), (B, EGO_DIM) -> (B, 8, 2)."""
-        return to_metres(self.decode(self.pool(hidden, mask), ego))
-
-
-def to_metres(plan: Tensor) -> Tensor:
-    """Head output (..., 8, 2) in units of PLAN_SCALE_M -> metres."""
-    return plan * plan.new_tensor(PLAN_SCALE_M)
-
-
-def head_loss(plan_m: Tensor, target_m: Tensor, mask: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Smooth L1 between plans in units of PLAN_SCALE_M, averaged over the waypoints that count.
-
-    Args:
-        plan_m: (B, 8, 2) metres.
-        target_m: (B, 8, 2) metres.
-        mask: (B, 8) true where the waypoint counts.
-        weight: (B,) weight of each sample, 1 if absent.
-
-    Returns:
-        Scalar.
-    """
-    scale = plan_m.new_tensor(PLAN_SCALE_M)
-    error = nn.functional.smooth_l1_loss(plan_m / scale, target_m / scale, reduction="none", beta=0.05)
-    share = mask.to(error.dtype)
-    if weight is not None:
-        share = share * weight[:, None].to(error.dtype)
-    return (error.mean(-1) * share).sum() / share.sum().clamp_min(1e-6)
+    last: Tensor
+    mask: Tensor
+    layers: Tensor | None = None
 
 
 class DrivingMixin:
-    """Adds the action head to a `…ForConditionalGeneration` class, which must come after it in the bases.
+    """Adds the heads to a `…ForConditionalGeneration` class, which must come after it in the bases.
 
-    The head's shape lives in `config.driving`, so `save_pretrained` and `from_pretrained` keep it, and a
-    checkpoint without one (a stock checkpoint of the hub) gets a fresh head. A flow-matching head will be a
-    second module beside `action_head`, fed by the same `take()`.
+    The heads' shape lives in `config.driving`, so `save_pretrained` and `from_pretrained` keep them, and a
+    checkpoint without one (a stock checkpoint of the hub) gets a fresh head.
     """
 
     action_head: ActionHead
+    flow_head: FlowHead
 
     def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
         if not getattr(config, "driving", None):
             config.driving = asdict(HeadConfig())
         super().__init__(config, *args, **kwargs)  # type: ignore[call-arg]
         self.loss_type = "ForCausalLM"  # transformers guesses it from the class's name, and ours says nothing
-        hidden = config.get_text_config().hidden_size
-        self.action_head = ActionHead(hidden, HeadConfig(**config.driving))
-        self._captured: tuple[Tensor, Tensor] | None = None
+        self.action_head = ActionHead(self._width, self.head_config)
+        self._captured: States | None = None
+        self._reading = False  # a prefill whose states somebody waits for
+        self._layers: list[Tensor] = []
+        if self.head_config.flow is not None:
+            self._hang_flow_head(self.head_config.flow)
         self.model.register_forward_hook(self._capture, with_kwargs=True)  # type: ignore[attr-defined]
 
+    @property
+    def head_config(self) -> HeadConfig:
+        """Shape of the heads."""
+        return HeadConfig.from_dict(self.config.driving)  # type: ignore[attr-defined]
+
+    @property
+    def has_flow_head(self) -> bool:
+        """Whether there is a `flow` head."""
+        return hasattr(self, "flow_head")
+
+    @property
+    def _width(self) -> int:
+        return int(self.config.get_text_config().hidden_size)  # type: ignore[attr-defined]
+
+    def set_context(self, context: str) -> None:
+        """Choose what the heads read, one of `heads.CONTEXTS`; saved with the weights.
+
+        Raises:
+            PolicyError: There is no such context.
+        """
+        if context not in CONTEXTS:
+            raise PolicyError(
+                f"context {context!r} is unknown", fix="Use one of: " + ", ".join(CONTEXTS) + "."
+            )
+        self.config.driving = asdict(replace(self.head_config, context=context))  # type: ignore[attr-defined]
+
+    def _hang_flow_head(self, config: FlowConfig) -> None:
+        decoder = self.model.language_model.layers  # type: ignore[attr-defined]
+        # Every second layer, the last one among them.
+        read = range((len(decoder) - 1) % 2, len(decoder), 2)
+        with torch.random.fork_rng(devices=[]):  # the rest of the model is the same with and without it
+            self.flow_head = FlowHead(self._width, len(read), config, ego=self.head_config.ego)
+        self.model.register_forward_pre_hook(self._begin)  # type: ignore[attr-defined]
+        for number in read:
+            decoder[number].register_forward_hook(self._tap)
+
     def _init_weights(self, module: nn.Module) -> None:
-        if not isinstance(module, ActionHead):
+        if not isinstance(module, ActionHead | FlowHead):
             super()._init_weights(module)  # type: ignore[misc]
         elif not any(getattr(weight, "_is_hf_initialized", False) for weight in module.parameters()):
             module.reset_parameters()  # not loaded from a checkpoint
 
+    @property
+    def _learning(self) -> bool:
+        return torch.is_grad_enabled() and self.training  # type: ignore[attr-defined]
+
+    def _begin(self, _module: nn.Module, _args: Any) -> None:
+        self._layers = []
+
+    def _tap(self, _layer: nn.Module, _args: Any, output: Any) -> None:
+        if self._reading or self._learning:
+            hidden = output[0] if isinstance(output, tuple) else output
+            self._layers.append(hidden.detach())
+
     def _capture(self, _module: nn.Module, _args: Any, kwargs: dict[str, Any], output: Any) -> None:
-        if torch.is_grad_enabled() and self.training:  # type: ignore[attr-defined]
+        layers, self._layers = self._layers, []
+        if self._reading or self._learning:
             hidden = output.last_hidden_state
             mask = kwargs.get("attention_mask")
-            self._captured = (hidden, torch.ones(hidden.shape[:2]) if mask is None else mask)
+            mask = torch.ones(hidden.shape[:2], device=hidden.device) if mask is None else mask
+            self._captured = States(hidden, mask, torch.stack(layers, dim=2) if layers else None)
 
-    def take(self) -> tuple[Tensor, Tensor]:
-        """Hidden states (B, T, D) and attention mask (B, T) of the last training pass; forgets them.
+    def take(self) -> States:
+        """States of the last training pass; forgets them.
 
         Forgetting matters: a kept graph makes `copy.deepcopy` of the model fail.
         """
@@ -167,9 +131,18 @@ class DrivingMixin:
         captured, self._captured = self._captured, None
         return captured
 
-    def hidden_states(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Last hidden states (B, T, D) of one prefill, without language-model head and cache."""
-        return self.model(**inputs, use_cache=False).last_hidden_state  # type: ignore[attr-defined]
+    def forget(self) -> None:
+        """Drop what a training pass has left."""
+        self._captured, self._layers = None, []
+
+    def states(self, inputs: dict[str, Tensor]) -> States:
+        """States of one prefill, without language-model head and cache."""
+        self._reading = True
+        try:
+            self.model(**inputs, use_cache=False)  # type: ignore[attr-defined]
+            return self.take()
+        finally:
+            self._reading = False
 
 
 def restore_forward(model: nn.Module) -> None:

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from ..errors import RefineError
+from ..models.heads import PLAN_SCALE_M
 from ..models.policy import Policy
-from ..models.vla import PLAN_SCALE_M
 from ..vocabulary import DrivingSample, PreferencePair
 from .anchor_feedback import Corrected, FeedbackFigures, Refinement
 from .anchors import contrastive_loss, group_advantages
@@ -186,7 +186,7 @@ def run_anchor(
         RefineError: The policy drives with another decoder, or no pair is usable.
     """
     started = time.monotonic()
-    refuse_frozen_decoder(policy, "anchor", head=True, text=False)
+    refuse_frozen_decoder(policy, "anchor", head=True, text=False, flow=False)
     check_roles([*pairs, *replay])
     cache, teacher = cache or FeatureCache(policy), teacher or RuleTeacher()
     usable, quarantined = _usable(pairs, config)

@@ -289,6 +289,22 @@ class RefitConfig(Section):
     max_grad_norm: float = Field(1.0, gt=0, le=1000, description="as in the other stages")
 
 
+class FeatureConfig(Section):
+    """Where hidden states of the frozen backbone are kept for the stages that train the heads alone."""
+
+    store: Literal["memory", "disk"] = Field(
+        "memory",
+        description="disk: beside the stages' folders, found again by a later run of the same backbone",
+    )
+    int8: bool = Field(
+        False,
+        description="on disk a quarter of the size; no value moves by more than 1/254 of its block's largest",
+    )
+    budget_mb: int = Field(
+        2000, ge=1, description="of the disk's store; the least recently used features go first"
+    )
+
+
 class RefineConfig(Section):
     """All stages of a round, in their order."""
 
@@ -299,6 +315,7 @@ class RefineConfig(Section):
     anchor: AnchorConfig = AnchorConfig()
     teacher: TeacherConfig = TeacherConfig()
     lora: LoraSettings = LoraSettings()
+    features: FeatureConfig = FeatureConfig()
 
 
 STAGES = ("sft", "dpo", "grpo", "refit", "anchor")

@@ -1,99 +1,231 @@
-"""Hidden states of the frozen backbone, computed once per scene and kept in memory."""
+"""Hidden states of the frozen backbone, computed once per scene and kept in memory or on disk."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..models.encoder import model_inputs
+from ..models.encoder import ego_vector, model_inputs
 from ..models.policy import Policy
+from ..models.prompts import PromptMode
+from ..models.vla import HEADS
 from ..vocabulary import PolicyInput
+from .config import FeatureConfig
+from .feature_store import FeatureStore
 
 _BATCH = 16
+_OUTPUT = "lm_head"  # says words, but no state depends on it
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What the head reads of n scenes.
+    """What the heads read of n scenes.
 
     Attributes:
-        hidden: (n, T, D) last hidden states of the prompts, zero where there is no token.
+        hidden: (n, T, D) last hidden states of their context, zero where there is no token.
         mask: (n, T) true where there is one.
         ego: (n, EGO_DIM).
+        layers: (n, T, L, D) outputs of every second layer; None without a `flow` head.
     """
 
     hidden: Tensor
     mask: Tensor
     ego: Tensor
+    layers: Tensor | None = None
 
     def take(self, index: Tensor) -> Features:
         """Some of the scenes."""
-        return Features(self.hidden[index], self.mask[index], self.ego[index])
+        layers = None if self.layers is None else self.layers[index]
+        return Features(self.hidden[index], self.mask[index], self.ego[index], layers)
 
 
 def fingerprint(policy: Policy, *, head: bool = False) -> str:
-    """Hash of the weights, of the backbone alone or with the head."""
+    """Hash of the weights, of the backbone alone or with the heads."""
+    return _weights_hash(policy, () if head else HEADS)
+
+
+def _weights_hash(policy: Policy, left_out: tuple[str, ...]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for name, value in sorted(policy.model.state_dict().items()):
-        if head or not name.startswith("action_head"):
+        if not name.startswith(left_out):
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
 
-class FeatureCache:
-    """Features by backbone, prompt and frames; a changed backbone empties it."""
+def feature_cache(policy: Policy, config: FeatureConfig, folder: Path) -> FeatureCache:
+    """The cache that a configuration asks for.
 
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
+    Args:
+        policy: Whose features.
+        config: Memory or disk.
+        folder: Of the disk's store.
+    """
+    if config.store == "memory":
+        return FeatureCache(policy)
+    return FeatureCache(policy, FeatureStore(folder, config.budget_mb * 1_000_000, int8=config.int8))
+
+
+class FeatureCache:
+    """Features by backbone, processor, prompt, frames and reasoning; a changed backbone empties the memory.
+
+    Scenes are computed in batches of constant shape, so that a feature does not depend on what is computed beside it:
+    one that is read again, or made again after a restart, has the same bits.
+
+    Attributes:
+        computed: Backbone passes so far, in scenes.
+        spoken: Reasonings generated so far.
+    """
+
+    def __init__(self, policy: Policy, store: FeatureStore | None = None) -> None:
+        self._policy, self._store = policy, store
         self._backbone = ""
-        self._kept: dict[bytes, tuple[Tensor, Tensor]] = {}
-        self.computed = 0  # backbone passes in scenes, for tests and reports
+        self._processor = _processor_hash(policy)
+        self._kept: dict[str, dict[str, Tensor]] = {}
+        self._said: dict[str, str] = {}
+        self.computed = self.spoken = 0
 
     def get(self, inputs: Sequence[PolicyInput], texts: Sequence[str] | None = None) -> Features:
-        """Features of scenes; without texts, of the prompt that drives.
+        """Features of scenes, of the context that the heads read when they drive.
+
+        With the context `prompt+reasoning` the backbone first answers each prompt, once.
 
         Args:
             inputs: n scenes.
-            texts: Their prompts.
+            texts: Their prompts; without them those that drive.
         """
         policy = self._policy
-        prompts = [policy.prompt(item) for item in inputs] if texts is None else list(texts)
-        current = fingerprint(policy)
+        policy.model.eval()
+        mode = PromptMode.REASON if policy.reads_reasoning else PromptMode.PLAN
+        prompts = [policy.prompt(item, mode) for item in inputs] if texts is None else list(texts)
+        current = _weights_hash(policy, (*HEADS, _OUTPUT))
         if current != self._backbone:
             self._backbone, self._kept = current, {}
-        keys = [_key(policy, item, text) for item, text in zip(inputs, prompts, strict=True)]
-        missing = list({key: i for i, key in enumerate(keys) if key not in self._kept}.values())
-        for start in range(0, len(missing), _BATCH):
-            self._compute([(keys[i], inputs[i], prompts[i]) for i in missing[start : start + _BATCH]])
+        scenes = [_scene_hash(policy, item, text) for item, text in zip(inputs, prompts, strict=True)]
+        said = self._reasonings(scenes, inputs, prompts) if policy.reads_reasoning else None
+        wanted = "layers" if policy.model.has_flow_head else "last"
+        parts = [self._backbone, self._processor, str(policy.model.dtype), wanted]
+        keys = [
+            _hash([*parts, scene, "-" if said is None else _hash([said[i]])])
+            for i, scene in enumerate(scenes)
+        ]
+        missing = [i for i in {key: i for i, key in enumerate(keys)}.values() if not self._known(keys[i])]
+        for group, width in self._groups(missing, prompts):
+            self._compute(
+                [keys[i] for i in group],
+                [inputs[i] for i in group],
+                [prompts[i] for i in group],
+                None if said is None else [said[i] for i in group],
+                width,
+            )
         rows = [self._kept[key] for key in keys]
-        hidden = torch.nn.utils.rnn.pad_sequence([row for row, _ in rows], batch_first=True)
-        lengths = torch.tensor([len(row) for row, _ in rows], device=hidden.device)
+        hidden, layers = _stacked(rows, "last"), _stacked(rows, "layers")
+        assert hidden is not None
+        lengths = torch.tensor([len(row["last"]) for row in rows], device=hidden.device)
         mask = torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None]
-        return Features(hidden, mask, torch.stack([ego for _, ego in rows]))
+        ego = torch.from_numpy(np.stack([ego_vector(item) for item in inputs])).to(hidden.device)
+        return Features(hidden, mask, ego, layers)
 
-    def _compute(self, group: list[tuple[bytes, PolicyInput, str]]) -> None:
+    def _known(self, key: str) -> bool:
+        if key not in self._kept and self._store is not None:
+            found = self._store.get(key)
+            if found is not None:
+                self._kept[key] = {name: value.to(self._policy.model.device) for name, value in found.items()}
+        return key in self._kept
+
+    def _reasonings(
+        self, scenes: Sequence[str], inputs: Sequence[PolicyInput], prompts: Sequence[str]
+    ) -> list[str]:
+        """What the frozen backbone answers to the prompts, each generated once."""
+        mouth = fingerprint(self._policy)  # the output layer too
+        keys = [_hash([mouth, self._processor, scene]) for scene in scenes]
+        missing = [i for i in {key: i for i, key in enumerate(keys)}.values() if keys[i] not in self._said]
+        for group, width in self._groups(missing, prompts):
+            full = _filled(group)
+            texts = self._policy.reasonings(
+                [inputs[i] for i in full], [prompts[i] for i in full], width=width, frozen=True
+            )
+            self._said.update({keys[i]: text for i, text in zip(group, texts[: len(group)], strict=True)})
+            self.spoken += len(group)
+        return [self._said[key] for key in keys]
+
+    def _groups(self, rows: Sequence[int], prompts: Sequence[str]) -> Iterable[tuple[list[int], int]]:
+        """Rows in batches of one width of text each."""
+        widths = self._policy.encoder.text_widths([prompts[i] for i in rows]) if rows else []
+        for width in sorted(set(widths)):
+            alike = [row for row, its in zip(rows, widths, strict=True) if its == width]
+            for start in range(0, len(alike), _BATCH):
+                yield alike[start : start + _BATCH], width
+
+    def _compute(
+        self,
+        keys: Sequence[str],
+        inputs: Sequence[PolicyInput],
+        prompts: Sequence[str],
+        said: Sequence[str] | None,
+        width: int,
+    ) -> None:
         policy = self._policy
-        policy.model.eval()
-        batch = policy.encode([item for _, item, _ in group], [text for _, _, text in group], frozen=True)
+        full = _filled(range(len(keys)))
+        batch = policy.encode_context(
+            [inputs[i] for i in full],
+            [prompts[i] for i in full],
+            None if said is None else [said[i] for i in full],
+            width=width,
+            frozen=True,
+        )
         with torch.no_grad():
-            hidden = policy.model.hidden_states(model_inputs(batch))
-        for (key, _, _), row, mask, ego in zip(
-            group, hidden, batch["prompt_mask"].bool(), batch["ego"], strict=True
-        ):
-            self._kept[key] = (row[mask].clone(), ego)
-        self.computed += len(group)
+            states = policy.model.states(model_inputs(batch))
+        for row, key in enumerate(keys):
+            mask = batch["prompt_mask"][row].bool()
+            entry = {"last": states.last[row][mask].clone()}
+            if states.layers is not None:
+                entry["layers"] = states.layers[row][mask].clone()
+            if self._store is not None:
+                entry = {
+                    name: value.to(policy.model.device) for name, value in self._store.put(key, entry).items()
+                }
+            self._kept[key] = entry
+        self.computed += len(keys)
 
 
-def _key(policy: Policy, item: PolicyInput, text: str) -> bytes:
+def _stacked(rows: Sequence[dict[str, Tensor]], name: str) -> Tensor | None:
+    if name not in rows[0]:
+        return None
+    return torch.nn.utils.rnn.pad_sequence([row[name] for row in rows], batch_first=True)
+
+
+def _filled(rows: Sequence[int]) -> list[int]:
+    """Rows repeated up to a whole batch: the shape must not change with their number."""
+    return [*rows, *[rows[-1]] * (_BATCH - len(rows))]
+
+
+def _scene_hash(policy: Policy, item: PolicyInput, text: str) -> str:
     digest = hashlib.blake2b(digest_size=16)
     digest.update(text.encode())
     digest.update(policy.encoder.pictures(item).tobytes())
-    digest.update(item.history_m_rad.tobytes())
-    digest.update(np.array([item.speed_mps, item.accel_mps2, item.yaw_rate_radps]).tobytes())
-    return digest.digest()
+    return digest.hexdigest()
+
+
+def _processor_hash(policy: Policy) -> str:
+    processor, encoder = policy.processor, policy.encoder
+    shape = (encoder.frames, encoder.views, encoder.width_px, encoder.height_px, encoder.text_tokens)
+    return _hash(
+        [
+            processor.tokenizer.backend_tokenizer.to_str(),
+            processor.chat_template or "",
+            processor.image_processor.to_json_string(),
+            str(shape),
+            str(policy.config.reason_tokens) if policy.reads_reasoning else "",
+        ]
+    )
+
+
+def _hash(parts: Sequence[str]) -> str:
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()

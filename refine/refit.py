@@ -1,4 +1,4 @@
-"""Refit of the head after the backbone has changed, and what every stage that trains the head alone needs.
+"""Refit of the heads after the backbone has changed, and what every stage that trains heads alone needs.
 
 The backbone is frozen, so each scene's hidden states are computed once.
 """
@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from transformers import get_cosine_schedule_with_warmup
 
 from ..errors import RefineError
+from ..models.backbone import heads_of
+from ..models.flow import FlowHead
+from ..models.heads import ActionHead, head_loss
 from ..models.policy import Policy
-from ..models.vla import head_loss
 from ..vocabulary import DrivingSample
 from .anchors import huber
 from .config import AnchorConfig, RefitConfig
@@ -71,11 +73,19 @@ class Kept:
         plans = head(features.hidden, features.mask, features.ego)
         return huber(plans[:, None], self.target_m[index], self.mask[index], "directional").mean()
 
-    def ade_m(self, head: Any) -> float:
-        """Mean distance to the targets."""
+    def plans(self, head: ActionHead | FlowHead) -> Tensor:
+        """What a head plans, (n, 8, 2) metres, without gradient."""
+        features = self.features
         with torch.no_grad():
-            plans = head(self.features.hidden, self.features.mask, self.features.ego)
-        error = (plans - self.target_m).norm(dim=-1)
+            if isinstance(head, FlowHead):
+                plans: Tensor = head(features.layers, features.mask, features.ego)
+            else:
+                plans = head(features.hidden, features.mask, features.ego)
+        return plans
+
+    def ade_m(self, head: ActionHead | FlowHead) -> float:
+        """Mean distance to the targets."""
+        error = (self.plans(head) - self.target_m).norm(dim=-1)
         return float(error[self.mask].mean())
 
 
@@ -88,10 +98,10 @@ def refit_head(
     *,
     cache: FeatureCache | None = None,
 ) -> StageReport:
-    """Fit the head to a backbone that has changed under it, in place and without gradient into the backbone.
+    """Fit the heads to a backbone that has changed under them, in place and without gradient into the backbone.
 
     Args:
-        policy: Drives with the `mlp` head.
+        policy: Drives with a head; the `flow` head is fitted too where there is one.
         samples: Replay, and the takeovers' samples too, for replay alone would unlearn them.
         config: Size.
         seed: Of choice and order.
@@ -110,15 +120,22 @@ def refit_head(
         raise RefineError("the refit has no samples", fix="give replay, or switch refit off")
     kept = Kept(policy, samples, cache or FeatureCache(policy), seed)
     weight = torch.tensor([s.weight for s in samples], device=kept.mask.device)
-    head, batch = policy.model.action_head, config.per_device_train_batch_size
+    model, batch = policy.model, config.per_device_train_batch_size
+    heads = {name: model.get_submodule(name) for name in heads_of(model)}
     steps = config.epochs * math.ceil(len(samples) / batch)
-    descent = Descent(head, config, steps, progress)
-    before = kept.ade_m(head)
+    descent = Descent(nn.ModuleDict(heads), config, steps, progress)
+    generator = torch.Generator().manual_seed(seed)
+    before = _errors_m(policy, kept)
     for _ in range(config.epochs):
         for part in torch.from_numpy(rng.permutation(len(samples))).split(batch):
             features = kept.features.take(part)
-            plans = head(features.hidden, features.mask, features.ego)
-            loss = head_loss(plans, kept.target_m[part], kept.mask[part], weight[part])
+            target_m, counts, share = kept.target_m[part], kept.mask[part], weight[part]
+            plans = model.action_head(features.hidden, features.mask, features.ego)
+            loss = head_loss(plans, target_m, counts, share)
+            if model.has_flow_head:
+                loss = loss + model.flow_head.loss(
+                    features.layers, features.mask, features.ego, target_m, counts, share, generator
+                )
             if not descent.step(loss):
                 break
         if descent.guard.stopped:
@@ -128,6 +145,22 @@ def refit_head(
         "refit",
         seconds=time.monotonic() - started,
         steps=len(descent.guard.losses),
-        metrics={"loss": descent.guard.late_loss(), "ade_m_before": before, "ade_m_after": kept.ade_m(head)},
+        metrics={
+            "loss": descent.guard.late_loss(),
+            **{f"{name}_before": value for name, value in before.items()},
+            **{f"{name}_after": value for name, value in _errors_m(policy, kept).items()},
+        },
         stopped_reason=descent.guard.stopped,
     )
+
+
+def _errors_m(policy: Policy, kept: Kept) -> dict[str, float]:
+    """`ade_m` of the head that drives, and that of the other one if there is one."""
+    model = policy.model
+    errors = {"ade_m": kept.ade_m(policy.driving_head)}
+    if model.has_flow_head:
+        name, other = (
+            ("mlp_ade_m", model.action_head) if policy.decoder == "flow" else ("flow_ade_m", model.flow_head)
+        )
+        errors[name] = kept.ade_m(other)
+    return errors

@@ -17,7 +17,8 @@ from .anchor_stage import run_anchor
 from .config import STAGES, RefineConfig, RefitConfig
 from .datasets import check_roles, with_share
 from .dpo import run_dpo
-from .features import FeatureCache, fingerprint
+from .features import FeatureCache, feature_cache, fingerprint
+from .gaps import text_gap
 from .grpo import run_grpo
 from .refit import refit_head
 from .report import Progress, StageReport
@@ -55,7 +56,7 @@ def run_stages(
         progress: Called after each step.
 
     Returns:
-        One report a stage, in order; switched-off stages say so.
+        One report a stage, in order; switched-off stages say so. The last one, `gap`, compares text and head.
 
     Raises:
         RoleError: Held-out data.
@@ -74,7 +75,7 @@ def run_stages(
             device=str(policy.model.device),
             dtype=policy.model.dtype,
         ).model
-    cache = FeatureCache(policy)
+    cache = feature_cache(policy, config.features, out_dir.parent / "features")
     for number in range(len(reports), len(STAGES)):
         stage = STAGES[number]
         shutil.rmtree(_folder(out_dir, number), ignore_errors=True)
@@ -85,7 +86,7 @@ def run_stages(
         if number:
             shutil.rmtree(_folder(out_dir, number - 1), ignore_errors=True)
     shutil.rmtree(out_dir / "scratch", ignore_errors=True)
-    return reports
+    return [*reports, text_gap(policy, replay)]
 
 
 def refuse_useless_stages(policy: Policy, config: RefineConfig) -> None:
@@ -97,9 +98,10 @@ def refuse_useless_stages(policy: Policy, config: RefineConfig) -> None:
     for name, section in (("sft", config.sft), ("dpo", config.dpo), ("grpo", config.grpo)):
         if section.enabled:
             refuse_frozen_decoder(policy, name, head=section.head_weight > 0, text=True)
-    for name, enabled in (("refit", config.refit.enabled), ("anchor", config.anchor.enabled)):
-        if enabled:
-            refuse_frozen_decoder(policy, name, head=True, text=False)
+    if config.refit.enabled:
+        refuse_frozen_decoder(policy, "refit", head=True, text=False)
+    if config.anchor.enabled:
+        refuse_frozen_decoder(policy, "anchor", head=True, text=False, flow=False)
 
 
 def _run(
@@ -204,7 +206,9 @@ def _key(
     seed: int,
 ) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(f"{fingerprint(policy, head=True)} {seed} {config.model_dump_json()}".encode())
+    digest.update(
+        f"{fingerprint(policy, head=True)} {policy.model.head_config} {seed} {config.model_dump_json()}".encode()
+    )
     for sample in [*samples, *replay]:
         digest.update(f"{sample.case_id} {sample.weight} {sample.input.speed_mps}".encode())
         digest.update(np.asarray(sample.target_m, np.float32).tobytes())

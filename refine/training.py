@@ -17,8 +17,9 @@ from transformers import PrinterCallback, TrainerCallback
 
 from ..errors import RefineError
 from ..models.backbone import lora_config, settle
+from ..models.heads import head_loss
 from ..models.policy import Policy
-from ..models.vla import head_loss, restore_forward
+from ..models.vla import restore_forward
 from .config import LoraSettings, TrainerConfig
 from .datasets import HEAD_FIELDS
 from .report import Progress, StageReport
@@ -80,19 +81,23 @@ def adapter(policy: Policy, settings: LoraSettings) -> Any:
     return config
 
 
-def refuse_frozen_decoder(policy: Policy, stage: str, *, head: bool, text: bool) -> None:
+def refuse_frozen_decoder(
+    policy: Policy, stage: str, *, head: bool, text: bool, flow: bool | None = None
+) -> None:
     """Refuse a stage that cannot change the decoder that drives (proof.md 16).
 
     Args:
         policy: Names its decoder.
         stage: For the message.
-        head: Whether the stage trains the head.
+        head: Whether the stage trains the `mlp` head.
         text: Whether the stage trains the text.
+        flow: Whether the stage trains the `flow` head; as the other head if not said.
 
     Raises:
         RefineError: The driving decoder would stay as it is.
     """
-    if not (head if policy.decoder == "mlp" else text):
+    changed = {"mlp": head, "flow": head if flow is None else flow, "tokens": text}
+    if not changed[policy.decoder]:
         remedy = "give the stage a positive head_weight" if text else "drive with policy.decoder mlp"
         raise RefineError(
             f"stage {stage} cannot change the driving decoder {policy.decoder}",
@@ -198,19 +203,24 @@ class HeadLossMixin:
         return optimizer
 
     def with_head(self, loss: Tensor, fields: dict[str, Tensor], rows: slice = slice(None)) -> Tensor:
-        """The trainer's loss plus the head's, and the guard told.
+        """The trainer's loss plus that of the heads, and the guard told.
 
         Args:
             loss: Of the trainer.
             fields: ego, prompt_mask (B, P), target_m (B, 8, 2) and target_mask (B, 8).
             rows: Rows of the captured batch that the fields belong to.
         """
-        hidden, _ = self.policy.model.take()
-        mask = fields["prompt_mask"]
-        plans = self.policy.model.action_head(hidden[rows, : mask.shape[1]], mask, fields["ego"])
-        term = head_loss(plans, fields["target_m"], fields["target_mask"])
-        share = self.head_weight / self.current_gradient_accumulation_steps  # type: ignore[attr-defined]
-        total = loss + share * term
+        model = self.policy.model
+        states = model.take()
+        mask, ego = fields["prompt_mask"], fields["ego"]
+        target_m, counts = fields["target_m"], fields["target_mask"]
+        length = mask.shape[1]
+        plans = model.action_head(states.last[rows, :length], mask, ego)
+        term = self.head_weight * head_loss(plans, target_m, counts)
+        if self.head_weight and model.has_flow_head:
+            # Its own weight: nothing of it reaches the backbone, and 20 of it would fill the clipped gradient.
+            term = term + model.flow_head.loss(states.layers[rows, :length], mask, ego, target_m, counts)
+        total = loss + term / self.current_gradient_accumulation_steps  # type: ignore[attr-defined]
         self.guard.see(total)
         return total
 
@@ -244,7 +254,7 @@ def run_trainer(
             policy.model = model.merge_and_unload()
         restore_forward(policy.model)
         settle(policy.model)  # what follows the first lesson must be the same in training and in driving
-        policy.model._captured = None
+        policy.model.forget()
         policy.model.requires_grad_(True)
         policy.model.zero_grad(set_to_none=True)
         policy.model.eval()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -15,9 +14,10 @@ from transformers import AutoConfig, LlavaForConditionalGeneration
 
 from takeover.models.backbone import freeze, lora_config
 from takeover.models.encoder import model_inputs
+from takeover.models.heads import EGO_DIM, ActionHead, head_loss
 from takeover.models.policy import Policy
 from takeover.models.tiny import ConvTower
-from takeover.models.vla import EGO_DIM, PLAN_SCALE_M, ActionHead, HeadConfig, head_loss, restore_forward
+from takeover.models.vla import restore_forward
 
 from .scenes import make_inputs
 
@@ -92,9 +92,10 @@ def test_a_copy_plans_alike_and_captures_its_own_states(policy: Policy) -> None:
     twin = copy.deepcopy(policy.model).train()
     batch = policy.encode(make_inputs(2))
     twin.model(**model_inputs(batch))  # TRL's fused head calls the backbone, never forward()
-    hidden, mask = twin.take()
-    assert hidden.requires_grad
-    assert torch.equal(mask, batch["attention_mask"])
+    states = twin.take()
+    assert states.last.requires_grad
+    assert torch.equal(states.mask, batch["attention_mask"])
+    assert states.layers is None
     with pytest.raises(RuntimeError):
         twin.take()
     with pytest.raises(RuntimeError):
@@ -127,8 +128,7 @@ def test_the_head_survives_lora(policy: Policy, tmp_path: Path) -> None:
     for _ in range(2):
         optimizer.zero_grad()
         loss = wrapped(**model_inputs(batch), labels=batch["labels"]).loss
-        hidden, _ = learner.model.take()
-        plan = learner.model.action_head(hidden, batch["prompt_mask"], batch["ego"])
+        plan = learner.model.action_head(learner.model.take().last, batch["prompt_mask"], batch["ego"])
         (loss + head_loss(plan, torch.ones_like(plan), torch.ones(2, 8))).backward()
         optimizer.step()
     wrapped.save_pretrained(tmp_path / "adapter")
@@ -162,20 +162,3 @@ def test_what_freezes_is_frozen(policy: Policy) -> None:
         assert part == "vision" or all(name.startswith("action_head") for name in names)
     with pytest.raises(ValueError, match="part"):
         freeze(learner.backbone, "wheels")
-
-
-def test_the_pooling_ignores_masked_tokens_and_the_loss_masked_waypoints() -> None:
-    torch.manual_seed(0)
-    head = ActionHead(16, HeadConfig(feature=32, queries=4))
-    hidden, ego = torch.randn(2, 5, 16), torch.randn(2, EGO_DIM)
-    mask = torch.tensor([[0, 1, 1, 1, 0]] * 2)
-    other = hidden.clone()
-    other[:, [0, 4]] = 99.0
-    assert torch.allclose(head(hidden, mask, ego), head(other, mask, ego))
-    plan = torch.zeros(1, 8, 2)
-    target = torch.tensor(PLAN_SCALE_M).expand(1, 8, 2).clone()
-    target[:, 4:] = 1e6
-    counts = torch.tensor([[True] * 4 + [False] * 4])
-    expected = 1.0 - 0.05 / 2  # smooth L1 of 1 with beta 0.05
-    np.testing.assert_allclose(float(head_loss(plan, target, counts)), expected, rtol=1e-6)
-    assert float(head_loss(plan, target, torch.zeros(1, 8, dtype=torch.bool))) == 0.0

@@ -3,42 +3,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
 from takeover.errors import RefineError, RoleError
 from takeover.models.policy import Policy
 from takeover.refine.anchor_stage import run_anchor
 from takeover.refine.config import AnchorConfig, SftConfig
-from takeover.refine.features import FeatureCache, fingerprint
+from takeover.refine.features import fingerprint
 from takeover.refine.sft import run_sft
 from takeover.vocabulary import Role
 
 from .conftest import blocked_road, make_pairs, make_policy, make_samples, same, weights
 
 CONFIG = AnchorConfig(epochs=3, per_device_train_batch_size=8, learning_rate=2e-3, feedback_every=2)
-
-
-def test_features_are_those_the_head_drives_with_and_are_computed_once(policy: Policy) -> None:
-    inputs = [s.input for s in make_samples(5)]
-    cache = FeatureCache(policy)
-    found = cache.get(inputs)
-    plans = policy.model.action_head(found.hidden, found.mask, found.ego).detach().numpy()
-    driven = [plan.waypoints_m for plan in policy.plan(inputs, "g")]
-    assert np.allclose(plans, np.stack(driven), atol=1e-4)
-    assert cache.computed == 5
-    again = cache.get(inputs[::-1])
-    assert cache.computed == 5
-    assert torch.equal(again.hidden[0], found.hidden[4])
-    with torch.no_grad():
-        policy.model.action_head.query.weight.add_(1.0)
-    cache.get(inputs)
-    assert cache.computed == 5  # the head is not part of the key
-    with torch.no_grad():
-        next(policy.model.model.parameters()).add_(0.1)
-    cache.get(inputs)
-    assert cache.computed == 10
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])

@@ -45,8 +45,9 @@ def test_all_stages_in_order_with_one_folder_of_weights(policy: Policy, tmp_path
         tmp_path,
         lambda stage, step, steps, loss: told.append(stage),
     )
-    assert [report.stage for report in reports] == ["sft", "dpo", "grpo", "refit", "anchor"]
-    assert all(report.steps > 0 and not report.skipped_reason for report in reports)
+    assert [report.stage for report in reports] == ["sft", "dpo", "grpo", "refit", "anchor", "gap"]
+    assert all(report.steps > 0 and not report.skipped_reason for report in reports[:-1])
+    assert reports[-1].metrics["text_head_ade_m"] > 0
     assert list(dict.fromkeys(told)) == ["sft", "dpo", "grpo", "refit", "anchor"]
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == ["4-anchor"]
     found = json.loads((tmp_path / "2-grpo.json").read_text())
@@ -105,7 +106,8 @@ def test_other_data_or_seed_starts_afresh(tmp_path: Path) -> None:
 def test_switched_off_and_impossible_stages_say_so(policy: Policy, tmp_path: Path) -> None:
     config = SMALL.model_copy(update={"grpo": SMALL.grpo.model_copy(update={"enabled": False})})
     reports = run_stages(policy, make_samples(6), [], make_samples(4, 5), config, 0, tmp_path)
-    assert [report.skipped_reason for report in reports] == ["", "no pairs", "switched off", "", "no pairs"]
+    reasons = [report.skipped_reason for report in reports]
+    assert reasons == ["", "no pairs", "switched off", "", "no pairs", ""]
 
 
 def test_stages_for_another_decoder_are_refused_before_anything_runs(tmp_path: Path) -> None:
