@@ -56,7 +56,7 @@ def test_every_stage_with_a_head_loss_trains_it(tmp_path: Path) -> None:
     run_dpo(policy, pairs, dpo, 1, out_dir=tmp_path, replay=replay)
     assert changed(before, policy)
     before = flow_of(policy)
-    grpo = GrpoConfig(max_steps=1, per_device_train_batch_size=4, num_generations=4)
+    grpo = GrpoConfig(max_steps=1, per_device_train_batch_size=5, num_generations=5)
     run_grpo(policy, pairs, grpo, 1, out_dir=tmp_path, replay=replay)
     assert changed(before, policy)
     before = flow_of(policy)
