@@ -42,7 +42,12 @@ def visible_agents(
 
 
 def chain_of_thought(
-    reader: EpisodeReader, tick: int, scene: Scene, waypoints_m: ArrayLike, *, unsafe: bool = False
+    reader: EpisodeReader,
+    tick: int,
+    scene: Scene,
+    waypoints_m: ArrayLike,
+    *,
+    negative_m: ArrayLike | None = None,
 ) -> Reasoning:
     """The five steps for one plan at one tick.
 
@@ -51,25 +56,32 @@ def chain_of_thought(
         tick: Its tick, with a frame.
         scene: Of that tick.
         waypoints_m: (8, 2) what is going to be done.
-        unsafe: The state's label y_t is Neg (SafeAlign eq. 1): its risk is high, however far the danger is yet.
+        negative_m: (8, 2) tau_neg of a state whose label y_t is Neg (SafeAlign eq. 1): the risk is high, however far
+            the danger is yet, and who is critical to it is critical where keeping the speed would meet nobody.
     """
-    return reason(scene, waypoints_m, visible_agents(reader, tick), unsafe=unsafe)
+    return reason(scene, waypoints_m, visible_agents(reader, tick), negative_m=negative_m)
 
 
 def reason(
-    scene: Scene, waypoints_m: ArrayLike, visible: frozenset[int], *, unsafe: bool = False
+    scene: Scene,
+    waypoints_m: ArrayLike,
+    visible: frozenset[int],
+    *,
+    negative_m: ArrayLike | None = None,
 ) -> Reasoning:
     """The five steps, from the scene alone; see `chain_of_thought`."""
     seen = _only(scene, visible)
     keeping = track_plans(seen, keep_speed_plan(seen)[None])[0]
     contact, _ = conflicts(seen, keeping)
     index = critical_agent(seen, keeping)
+    if index is None and negative_m is not None:
+        index = critical_agent(seen, track_plans(seen, np.asarray(negative_m)[None])[0])
     now_s = _ttc_now(seen)
     first_s = float(contact.min()) if len(contact) else math.inf
     return Reasoning(
         scene=f"{_place(scene)}, {scene.ego.speed_mps:.0f} m/s",
         critical_object="none" if index is None else _describe(seen, index),
-        current_risk=_risk(now_s, unsafe=unsafe),
+        current_risk=_risk(now_s, unsafe=negative_m is not None),
         counterfactual_risk=f"keeping speed: {_collision(first_s)}",
         meta_actions=meta_actions(waypoints_m, scene.ego.speed_mps),
     )

@@ -343,7 +343,7 @@ def preference_pair(reader: EpisodeReader, row: PairRow, frames: int = 2) -> Pre
             yaw_rate_radps=state.yaw_rate_radps,
         )
     visible = visible_agents(reader, row.tick, frames)
-    unsafe = row.details.get("label") == "neg"  # of Algorithm 1
+    negative = rejected if row.details.get("label") == "neg" else None  # of Algorithm 1
     return PreferencePair(
         pair_id=row.pair_id,
         input=inputs,
@@ -356,8 +356,10 @@ def preference_pair(reader: EpisodeReader, row: PairRow, frames: int = 2) -> Pre
         case_id=row.case_id,
         score_chosen=float(row.score_chosen or 0.0),
         score_rejected=float(row.score_rejected or 0.0),
-        reasoning_chosen=write_cot(chain_of_thought(reader, row.tick, scene, chosen, unsafe=unsafe)),
-        reasoning_rejected=write_cot(chain_of_thought(reader, row.tick, scene, rejected, unsafe=unsafe)),
+        reasoning_chosen=write_cot(chain_of_thought(reader, row.tick, scene, chosen, negative_m=negative)),
+        reasoning_rejected=write_cot(
+            chain_of_thought(reader, row.tick, scene, rejected, negative_m=negative)
+        ),
         analysis=negative_analysis(scene, rejected, chosen, visible),
         scene=scene,
         visible_ids=visible,

@@ -129,7 +129,7 @@ class NegativeAnalysis:
             "too_near": f"comes within {risk.in_s or 0.0:.1f} s of hitting {risk.who or 'something'}",
         }.get(risk.kind, _LONG.get(risk.kind, "is unsafe") + when)
         adjustments = [
-            {"at_s": a.at_s, "speed_mps": round(a.speed_mps, 1), "left_m": round(a.left_m, 1)}
+            {"at_s": a.at_s, "speed_mps": _tenth(a.speed_mps), "left_m": _tenth(a.left_m)}
             for a in self.correction
         ]
         return json.dumps(
@@ -137,8 +137,8 @@ class NegativeAnalysis:
                 "risk_identification": f"Unsafe: the plan {what}. It is {risk.off_m:.1f} m off the safe "
                 f"trajectory on average, {risk.end_off_m:.1f} m at the end.",
                 "failure_attribution": {
-                    "longitudinal_m": round(cause.along_m, 1),
-                    "lateral_m": round(cause.left_m, 1),
+                    "longitudinal_m": _tenth(cause.along_m),
+                    "lateral_m": _tenth(cause.left_m),
                     "primary": cause.primary,
                     "since_s": cause.since_s,
                 },
@@ -236,6 +236,10 @@ def noun(scene: Scene, index: int) -> str:
 def half(value: float) -> str:
     """A size on a grid of 0.5."""
     return f"{round(abs(float(value)) * 2) / 2:.1f}"
+
+
+def _tenth(value: float) -> float:
+    return round(value, 1) + 0.0  # no minus zero
 
 
 def _outcome(one: Alternative) -> str:

@@ -75,8 +75,18 @@ def test_analysis_names_the_recorded_car(reader: EpisodeReader) -> None:
 def test_an_unsafe_state_has_a_high_risk(reader: EpisodeReader) -> None:
     scene = scene_at(reader, 40)
     assert reason(scene, KEEP, frozenset({CAR})).current_risk == "medium, time to collision 3.5 s"
-    assert reason(scene, KEEP, frozenset({CAR}), unsafe=True).current_risk == "high, time to collision 3.5 s"
-    assert reason(scene, KEEP, frozenset(), unsafe=True).current_risk == "high"
+    told = reason(scene, KEEP, frozenset({CAR}), negative_m=KEEP)
+    assert told.current_risk == "high, time to collision 3.5 s"
+    assert reason(scene, KEEP, frozenset(), negative_m=KEEP).current_risk == "high"
+
+
+def test_whom_the_unsafe_plan_meets_is_critical(tmp_path: Path) -> None:
+    scene = scene_at(EpisodeReader(record(tmp_path, parked_y_m=4.0)), 40)  # beside the lane, 40 m ahead
+    swerves = KEEP + np.stack([np.zeros(8), np.linspace(0.5, 4.0, 8)], 1)
+    assert reason(scene, KEEP, frozenset({CAR})).critical_object == "none"
+    told = reason(scene, KEEP, frozenset({CAR}), negative_m=swerves)
+    assert told.critical_object == "car left 40 m"
+    assert told.counterfactual_risk == "keeping speed: no conflict"
 
 
 def test_where_the_critical_object_is(reader: EpisodeReader) -> None:
