@@ -1,4 +1,4 @@
-"""What a picture shows: who stands in which cell of it, how the car lies in its lane, and where each turn would lead.
+"""What a picture shows: which road users stand in which cell of it, and how the car lies in its lane.
 
 From the recorded state. A fresh vision tower learns to see by these labels; no policy is given them while it drives.
 """
@@ -12,18 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..scoring.frames import into_ego
-from ..scoring.proposals import Line
 from ..store.episodes import EpisodeReader
-from ..vocabulary import ActorKind, Agent, CameraSpec, Command, EgoState, Float
+from ..vocabulary import ActorKind, Agent, CameraSpec, EgoState, Float
 
 KINDS = (ActorKind.VEHICLE, ActorKind.WALKER, ActorKind.STATIC)
 HEIGHT_M = {ActorKind.VEHICLE: 1.5, ActorKind.CYCLIST: 1.6, ActorKind.WALKER: 1.8, ActorKind.STATIC: 1.0}
 MIN_VISIBLE_PX = 8
 MIN_SHARE = 0.2  # of the smaller of cell and box that they must have in common
 NEAREST_M = 0.5
-PATH_AHEAD_M = (5.0, 10.0, 15.0, 20.0)  # along the route, where its distance to the left is a label
-COMMANDS = tuple(Command)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +31,12 @@ class GroundedFrame:
         present: (rows * columns, 3) 1.0 where a road user of `KINDS` stands in the cell.
         range_m: (rows * columns, 3) distance to the nearest one; 0 where there is none.
         lane: (2,) lateral error in metres and heading error in radians, from the route's centre line.
-        path_m: (4,) metres to the left, in the ego frame, of the route at `PATH_AHEAD_M`.
-        command: Index of the route command: a junction shows several ways, and this says which one is meant.
     """
 
     image: NDArray[np.uint8]
     present: Float
     range_m: Float
     lane: Float
-    path_m: Float
-    command: int
 
 
 def grounded_frames(readers: Sequence[EpisodeReader], cell_px: int) -> list[GroundedFrame]:
@@ -57,33 +49,14 @@ def grounded_frames(readers: Sequence[EpisodeReader], cell_px: int) -> list[Grou
     frames = []
     for reader in readers:
         camera = reader.meta.cameras[0]
-        route = Line.of(reader.meta.route_centerline_m)
         for tick in reader.frame_ticks:
             seen = reader.visible_px(tick)
             agents = [a for a in reader.agents_at(tick) if seen.get(a.actor_id, 0) >= MIN_VISIBLE_PX]
-            ego, row = reader.ego(tick), reader.row(tick)
-            present, range_m = cells(agents, ego, camera, cell_px)
+            present, range_m = cells(agents, reader.ego(tick), camera, cell_px)
+            row = reader.row(tick)
             lane = [reader.ticks[name][row] for name in ("lateral_error_m", "heading_error_rad")]
-            command = COMMANDS.index(Command(str(reader.ticks["command"][row])))
-            frames.append(
-                GroundedFrame(
-                    reader.images(tick)[0],
-                    present,
-                    range_m,
-                    np.array(lane, np.float32),
-                    path_ahead(route, ego),
-                    command,
-                )
-            )
+            frames.append(GroundedFrame(reader.images(tick)[0], present, range_m, np.array(lane, np.float32)))
     return frames
-
-
-def path_ahead(route: Line, ego: EgoState) -> Float:
-    """(4,) how far to the left of the car, in its frame, the route lies at `PATH_AHEAD_M`."""
-    along, _, _ = route.place(np.array([ego.x_m, ego.y_m]))
-    ahead = float(along) + np.array(PATH_AHEAD_M)
-    poses = into_ego(route.pose(ahead, np.zeros(len(ahead)), np.zeros(len(ahead))), ego)
-    return np.asarray(poses[:, 1], np.float32)
 
 
 def cells(agents: Sequence[Agent], ego: EgoState, camera: CameraSpec, cell_px: int) -> tuple[Float, Float]:

@@ -18,16 +18,14 @@ from torch import Tensor, nn
 from ..errors import RefineError
 from ..models.policy import Policy
 from ..models.tiny import ConvTower
-from ..vocabulary import Command, Float
+from ..vocabulary import Float
 from .report import Progress, StageReport, no_progress
 
 RANGE_SCALE_M = 40.0
 LANE_SCALE = (1.0, 0.2)  # metres, radians
-PATH_SCALE_M = (1.0, 2.0, 4.0, 6.0)
 PRESENT_WEIGHT = 4.0  # of an occupied cell: most are empty
 RANGE_WEIGHT = 2.0
 LANE_WEIGHT = 1.0
-PATH_WEIGHT = 1.0
 RARE = 0.2  # a kind that a smaller share of the frames shows is rare
 RARE_SHARE = 0.5  # of a batch, with a rare kind in it: drawn evenly, walkers would hardly ever be seen
 
@@ -43,10 +41,6 @@ class Grounded(Protocol):
     def range_m(self) -> Float: ...  # noqa: D102 (cells, kinds)
     @property
     def lane(self) -> Float: ...  # noqa: D102 (2,)
-    @property
-    def path_m(self) -> Float: ...  # noqa: D102 (4,)
-    @property
-    def command(self) -> int: ...  # noqa: D102 in [0, COMMANDS)
 
 
 def run_grounding(
@@ -82,20 +76,18 @@ def run_grounding(
     if not frames:
         raise RefineError("no frames to learn from", fix="record expert drives first")
     torch.manual_seed(seed)
-    (cells, kinds), width = frames[0].present.shape, tower.config.hidden_size
-    ways = len(Command) * len(PATH_SCALE_M)
-    heads = nn.ModuleList([nn.Linear(width, 2 * kinds), nn.Linear(width, 2), nn.Linear(cells * width, ways)])
-    parameters = [*tower.parameters(), *heads.parameters()]
+    kinds = frames[0].present.shape[1]
+    cell_head, lane_head = (nn.Linear(tower.config.hidden_size, n) for n in (2 * kinds, 2))
+    parameters = [*tower.parameters(), *cell_head.parameters(), *lane_head.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, learning_rate, total_steps=steps, pct_start=0.15
     )
     random = np.random.default_rng(seed)
-    present, range_m, lane, path_m = (
+    present, range_m, lane = (
         torch.from_numpy(np.stack([getattr(f, name) for f in frames]))
-        for name in ("present", "range_m", "lane", "path_m")
+        for name in ("present", "range_m", "lane")
     )
-    command = torch.tensor([f.command for f in frames])
     shown = (present > 0).any(dim=1).numpy()  # (frames, kinds)
     rare = np.flatnonzero(shown[:, shown.mean(axis=0) < RARE].any(axis=1))
     tower.train()
@@ -105,10 +97,8 @@ def run_grounding(
         pixels = policy.backbone.pixels(np.stack([frames[i].image for i in picked]))["pixel_values"]
         tokens = tower(pixels).last_hidden_state
         loss = grounding_loss(
-            heads[0](tokens), heads[1](tokens.mean(1)), present[picked], range_m[picked], lane[picked]
+            cell_head(tokens), lane_head(tokens.mean(1)), present[picked], range_m[picked], lane[picked]
         )
-        ahead = heads[2](tokens.flatten(1)).view(batch, len(Command), -1)
-        loss = loss + PATH_WEIGHT * path_loss(ahead, command[picked], path_m[picked])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -156,15 +146,3 @@ def grounding_loss(
     far = (error * present).sum() / present.sum().clamp(min=1.0)
     lies = nn.functional.smooth_l1_loss(lane, lane_target / lane.new_tensor(LANE_SCALE), beta=0.1)
     return seen + RANGE_WEIGHT * far + LANE_WEIGHT * lies
-
-
-def path_loss(ahead: Tensor, command: Tensor, path_m: Tensor) -> Tensor:
-    """Where the route goes, judged only on the way that was commanded.
-
-    Args:
-        ahead: (B, commands, 4) metres to the left over PATH_SCALE_M, were each command given.
-        command: (B,) index of the given one.
-        path_m: (B, 4) metres to the left.
-    """
-    meant = ahead[torch.arange(len(ahead)), command]
-    return nn.functional.smooth_l1_loss(meant, path_m / ahead.new_tensor(PATH_SCALE_M), beta=0.1)

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from takeover.collect.grounding import cells, path_ahead
-from takeover.scoring.proposals import Line
+from takeover.collect.grounding import cells
 from takeover.vocabulary import ActorKind, Agent, CameraSpec, EgoState
 
 CAMERA = (
@@ -41,12 +40,3 @@ def test_the_nearest_gives_the_range_and_a_near_car_fills_several_cells() -> Non
     present, range_m = cells(cars, EgoState(0.0, 0.0, 0.0, 8.0), CAMERA, 32)
     assert present[:, 0].sum() >= 4
     assert range_m[8, 0] == pytest.approx(9.0)
-
-
-def test_the_route_ahead_is_seen_from_the_car() -> None:
-    route = Line.of(np.array([(0.0, 0.0), (10.0, 0.0), (10.0, 50.0)]))  # a left turn after 10 m
-    assert path_ahead(route, EgoState(0.0, 0.0, 0.0, 5.0)) == pytest.approx([0.0, 0.0, 5.0, 10.0], abs=1e-5)
-    # 1 m left of the route and half a turn round, everything lies behind: left is right
-    assert path_ahead(route, EgoState(0.0, 1.0, np.pi, 5.0)) == pytest.approx(
-        [1.0, 1.0, -4.0, -9.0], abs=1e-5
-    )

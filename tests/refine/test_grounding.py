@@ -1,6 +1,6 @@
 """The tower's first lesson: its loss by hand, and that it is learnt."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ import torch
 
 from takeover.errors import RefineError
 from takeover.models.policy import Policy
-from takeover.refine.grounding import grounding_loss, path_loss, run_grounding
+from takeover.refine.grounding import grounding_loss, run_grounding
 
 
 @dataclass
@@ -17,8 +17,6 @@ class Picture:
     present: np.ndarray
     range_m: np.ndarray
     lane: np.ndarray
-    path_m: np.ndarray = field(default_factory=lambda: np.zeros(4, np.float32))
-    command: int = 0
 
 
 def pictures(count: int) -> list[Picture]:
@@ -42,16 +40,6 @@ def test_loss_of_one_cell_by_hand() -> None:
     loss = grounding_loss(cells, torch.zeros(1, 2), present, range_m, torch.zeros(1, 2))
     # presence: 4 ln 2; range: |0.5| - 0.05 with beta 0.1, twice
     assert float(loss) == pytest.approx(4 * np.log(2) + 2 * 0.45, rel=1e-5)
-
-
-def test_only_the_commanded_way_is_judged() -> None:
-    ahead = torch.zeros(1, 6, 4)
-    ahead[0, 1] = torch.tensor([1.0, 1.0, 1.0, 1.0])  # metres over 1, 2, 4 and 6
-    truth_m = torch.tensor([[1.0, 2.0, 4.0, 9.0]])
-    # one of four is 0.5 off: (0.5 - 0.05) / 4 with beta 0.1
-    assert float(path_loss(ahead, torch.tensor([1]), truth_m)) == pytest.approx(0.45 / 4)
-    ahead[0, 2] = 100.0
-    assert float(path_loss(ahead, torch.tensor([1]), truth_m)) == pytest.approx(0.45 / 4)
 
 
 def test_the_tower_learns_and_repeats_itself() -> None:
