@@ -11,7 +11,8 @@ from ..errors import UsageError
 from ..store import queries
 from ..store.database import Store
 from ..store.episodes import EpisodeReader
-from ..store.rows import PairRow, SafetyRow
+from ..store.rows import PairRow, SafetyRow, as_json
+from ..vocabulary import PairSource
 from .pair_types import PairConfig
 from .safety_pairing import safety_pairing
 from .segmenter import SegmenterConfig, segment
@@ -92,7 +93,13 @@ def pair_episodes(
         labels += found
         made += [candidate.to_row(rounds.get(name, 0)) for candidate in candidates]
         told()
-    store.put_safety(ids, labels, made)
+    changed = _changed(store, ids, labels, made)
+    if changed:
+        store.put_safety(
+            sorted(changed),
+            [row for row in labels if row.episode_id in changed],
+            [row for row in made if row.episode_id in changed],
+        )
     return PairingReport(
         episodes=len(ids),
         variant=pairs.variant,
@@ -115,6 +122,24 @@ def _chosen(store: Store, wanted: Sequence[str]) -> list[dict[str, Any]]:
                 f"no episode begins with `{start}`", fix=f"`loop episodes list` names them, or say {ALL}"
             )
     return [row for row in rows if row["episode_id"].startswith(tuple(wanted))]
+
+
+def _changed(
+    store: Store, ids: Sequence[str], labels: Sequence[SafetyRow], made: Sequence[PairRow]
+) -> set[str]:
+    """Drives of which the store knows something else: the others are not written again, for a journal only grows."""
+    source = PairSource.COUNTERFACTUAL.value
+    known = _by_drive([*queries.safety_labels(store), *queries.pairs(store, source=source)])
+    found = _by_drive([as_json(row) for row in [*labels, *made]])
+    return {name for name in ids if known.get(name) != found.get(name)}
+
+
+def _by_drive(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Rows by drive and by key."""
+    drives: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        drives.setdefault(row["episode_id"], {})[row.get("pair_id") or row["label_id"]] = row
+    return drives
 
 
 def _rounds(store: Store) -> dict[str, int]:

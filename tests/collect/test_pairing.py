@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from takeover.cli import app
 from takeover.collect.labels import annotate, label_episode, put_labels
 from takeover.collect.pairing import pair_episodes
 from takeover.collect.pairs import PairConfig
@@ -57,12 +60,27 @@ def test_again_changes_nothing(home: Path) -> None:
     store = Store(home)
     pair_episodes(store)
     pairs, labels = rows(store), queries.safety_labels(store)
+    entries = sorted((home / "journal").iterdir())
     pair_episodes(store)
+    assert sorted((home / "journal").iterdir()) == entries  # nothing was written again
     assert rows(store) == pairs
     assert queries.safety_labels(store) == labels
     store.rebuild()
     assert rows(store) == pairs
     assert queries.safety_labels(store) == labels
+
+
+def test_the_command_says_what_it_found(home: Path) -> None:
+    done = CliRunner().invoke(app, ["pair", "--home", str(home), "--json"])
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert report["episodes"] == 3
+    assert report["variant"] == "ours"
+    assert report["pairs"]["admitted"] == len(
+        [row for row in rows(Store(home), source="counterfactual") if row["admitted"]]
+    )
+    again = CliRunner().invoke(app, ["pair", "--home", str(home), "--episodes", "all"])
+    assert f"{report['pairs']['admitted']} pairs admitted" in again.stdout
 
 
 def test_chosen_drives_alone(home: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,32 @@ def test_the_papers_positive_is_the_best_of_its_re_plans(tmp_path: Path) -> None
     assert lateral.counts["replans"] == (49 + 7) * 7  # two stages and IDM; in the lane, and round what stands
     alone = best_replan(scene, 10.0, observed, PairConfig(lateral=False))
     assert alone.counts["replans"] == 49 + 7
+
+
+def test_the_best_of_four_by_hand(tmp_path: Path) -> None:
+    """10 m/s, a car's rear at 33.15 m less the own front; each stage keeps the speed or brakes at 3 m/s2.
+
+    Keeping on collides. Braking first and then rolling at 7 m/s ends 29.5 m on, half a second from the car: no TTC. To
+    brake all the time is safe, and 16.7 m far; braking from 1 s on is safe, and 26.5 m far: 10 + 10 s - 1.5 s2.
+    """
+    reader = EpisodeReader(record(tmp_path))
+    scene = scene_at(reader, 0)
+    agents = scene.agents.copy()
+    agents[0, :, 0] = 38.0
+    scene = replace(scene, agents=agents, reference_progress_m=26.5, reference_multiplier=1.0)
+    keep = np.stack([5.0 * np.arange(1, 9), np.zeros(8)], 1)
+    best = best_replan(scene, 30.0, keep, replace(SAFEALIGN, stage_rates_ps=(-0.3, 0.0)))
+    assert best.counts["replans"] == 4
+    assert best.counts["collide"] == 1
+    assert best.plan_m[:, 0] == pytest.approx([5.0, 10.0, 14.625, 18.5, 21.625, 24.0, 25.625, 26.5])
+
+
+def test_truncated_drives_are_labelled_and_never_train(tmp_path: Path) -> None:
+    reader = EpisodeReader(record(tmp_path))
+    reader.truncated = True
+    labels, candidates = safety_pairing(reader, segment(reader))
+    assert {label.reason for label in labels} == {"truncated"}
+    assert {candidate.reject_reason for candidate in candidates} == {"truncated"}
 
 
 def test_what_the_policy_did_counts_where_nobody_took_over(
