@@ -130,7 +130,7 @@ def _changed(
     """Drives of which the store knows something else: the others are not written again, for a journal only grows."""
     source = PairSource.COUNTERFACTUAL.value
     known = _by_drive([*queries.safety_labels(store), *queries.pairs(store, source=source)])
-    found = _by_drive([as_json(row) for row in [*labels, *made]])
+    found = _by_drive([*map(as_json, labels), *map(as_json, made)])
     return {name for name in ids if known.get(name) != found.get(name)}
 
 
