@@ -212,11 +212,14 @@ class Loop:
 
     def _bootstrap(self) -> dict[str, Any]:
         """Train generation 0 on expert drives, or take it from this home's cache."""
+        from .models.threads import training_threads
+
         cached = self.home / "cache" / self._bootstrap_key()
         if not (cached / COMPLETE).is_file():
             drives = [EpisodeReader(self.home / row["path"]) for row in self._expert_drives()]
             scratch = self.home / "stages" / "bootstrap"
-            policy, reports = taught_policy(drives, self._replay(), self.config, scratch, self.progress)
+            with training_threads(self.config.refine.threads):
+                policy, reports = taught_policy(drives, self._replay(), self.config, scratch, self.progress)
             self._seen = policy.share_pictures(None)
             shutil.rmtree(cached, ignore_errors=True)
             policy.save(cached)
@@ -229,8 +232,13 @@ class Loop:
 
     def _refine_beside(self, number: int, champion: int, title: str) -> dict[str, Any]:
         """Train the challenger; what the gate does not know of the champion is driven meanwhile."""
+        from .models.threads import training_threads
+
         self.champions.policy(champion)  # loaded here: the registry is this thread's
-        with measured_beside(self.evaluator.unseen(), champion, self._gate_suites(), self.progress.say):
+        with (
+            measured_beside(self.evaluator.unseen(), champion, self._gate_suites(), self.progress.say),
+            training_threads(self.config.refine.threads),
+        ):
             return self._refine(number, champion, f"{title}: refine")
 
     def _gate_suites(self) -> list[tuple[str, list[Case]]]:
@@ -469,8 +477,11 @@ class Loop:
         }
         self.config = self.config.model_copy(update={"refine": self.config.refine.model_copy(update=parts)})
         number = history.next_generation(self.store) + 1_000_000  # a name for its folders that no round bears
+        from .models.threads import training_threads
+
         champion = self.champions.current(self.progress.say)
-        made = self._refine(number, champion, "refine")
+        with training_threads(self.config.refine.threads):
+            made = self._refine(number, champion, "refine")
         registered = self._register(number, champion, made["data"], made["metrics"])
         self.registry.end_run(registered["mlflow_run"])
         self._tell_mlflow_the_end()

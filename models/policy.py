@@ -22,6 +22,7 @@ from .flow import FlowHead
 from .heads import ActionHead, FlowConfig
 from .pictures import SeenPictures
 from .prompts import PromptMode, write_answer
+from .threads import apply_threads
 from .tiny import TinyConfig
 
 POLICY_FILE = "policy.json"
@@ -136,7 +137,7 @@ class Policy:
         tiny = replace(tiny or TinyConfig(), width_px=config.width_px, height_px=config.height_px)
         if (flow or config.decoder == "flow") and tiny.head.flow is None:
             tiny = replace(tiny, head=replace(tiny.head, flow=FlowConfig()))
-        _one_thread()
+        apply_threads()
         backbone = tiny_backbone(seed, tiny, ActionCodec(config.accel_mps2, config.curvature_pm))
         if context is not None:
             backbone.model.set_context(context)
@@ -176,7 +177,7 @@ class Policy:
         config = config or PolicyConfig(text_tokens=192)
         if decoder is not None:
             config = replace(config, decoder=decoder)
-        _one_thread()
+        apply_threads()
         codec = ActionCodec(config.accel_mps2, config.curvature_pm)
         flow = flow or config.decoder == "flow"
         backbone = load_backbone(path, codec, dtype=dtype, flow=flow, seed=seed)
@@ -397,8 +398,3 @@ def _read_config(file: Path) -> PolicyConfig:
         raise PolicyError(
             f"{file} is damaged: {error}", fix="Take the checkpoint from the registry again."
         ) from error
-
-
-def _one_thread() -> None:
-    # Two OpenMP threads on shared cores busy-wait: up to 90 times slower.
-    torch.set_num_threads(1)

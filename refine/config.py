@@ -316,6 +316,12 @@ class RefineConfig(Section):
     teacher: TeacherConfig = TeacherConfig()
     lora: LoraSettings = LoraSettings()
     features: FeatureConfig = FeatureConfig()
+    threads: int = Field(
+        2,
+        ge=1,
+        le=64,
+        description="cores that training takes, if there are so many; no drives need them then",
+    )
 
 
 STAGES = ("sft", "dpo", "grpo", "refit", "anchor")

@@ -11,6 +11,7 @@ import pytest
 
 from takeover.sim_bridge.server import EmbeddedServer
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads, as `loop` itself does
 _sessions: list[pytest.Session] = []
 os.environ.pop("MLFLOW_TRACKING_URI", None)  # a tracking server of the user's is no place for tests
 
