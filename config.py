@@ -113,6 +113,18 @@ class DriveConfig(Section):
         (), description="scenario types to choose from; empty chooses among all, by where the champion fails"
     )
     free: bool = Field(False, description="everyday driving only")
+    help_min_hours: float = Field(
+        1.0,
+        gt=0,
+        le=100,
+        description="recorded driving of a generation before it may ask for help because it is unsure: an hour shows "
+        "the accepted 12 false requests an hour to a third, a quarter of an hour to a factor of four",
+    )
+    help_min_needs: int = Field(
+        20,
+        ge=1,
+        description="and how often it must have needed help by then: of 20 the share foreseen is known to 0.22",
+    )
 
 
 class GateConfig(Section):

@@ -45,7 +45,16 @@ def run_checks(home: Path, carla: str = "") -> list[Check]:
     Returns:
         Every check, failed or not, in a fixed order.
     """
-    checks = [_python(), *_packages(), _display(), _disk(home), _store(home), _episodes(home), _mlflow(home)]
+    checks = [
+        _python(),
+        *_packages(),
+        _display(),
+        _disk(home),
+        _store(home),
+        _episodes(home),
+        _mlflow(home),
+        _help_requests(home),
+    ]
     if carla:
         checks.append(_carla_server(carla))
     return checks
@@ -143,6 +152,27 @@ def _episodes(home: Path) -> Check:
         f"{detail}; {found}" if found else detail,
         "loop doctor --rebuild" if found else "",
     )
+
+
+def _help_requests(home: Path) -> Check:
+    """Whether the champion asks a driver for help when it is unsure, and why not."""
+    from .collect.cockpit.confidence import confidence_row, confidence_words, exposure_of
+    from .collect.help_requests import calibration_of
+    from .config import load_config
+    from .loop import RunConfig
+    from .store.database import Store
+    from .store.history import champion
+
+    name = "help requests"
+    try:
+        generation = champion(Store(home)) if (home / "loop.duckdb").exists() else None
+        least = exposure_of(load_config(RunConfig).drive)
+    except TakeoverError as error:
+        return Check(name, False, str(error), error.fix)
+    if generation is None:
+        return Check(name, True, "no champion yet")
+    found = calibration_of(home / "episodes", str(generation), least)
+    return Check(name, True, confidence_words(confidence_row(str(generation), found, least)))
 
 
 def _mlflow(home: Path) -> Check:

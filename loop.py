@@ -145,7 +145,8 @@ class Loop:
         jobs = round_jobs(
             self.run_id, number, str(champion), self.config.collect, self.config.seed, self.store.episodes
         )
-        drive = self._drive_by_hand if self.config.collect.driver == "human" else self._drive
+        by_hand = partial(self._drive_by_hand, number)
+        drive = by_hand if self.config.collect.driver == "human" else self._drive
         collected = self._step(number, "collect", lambda: drive(jobs, champion, f"{title}: collect"))
         ids = collected.get("ids", [job.episode_id for job in jobs])
         self._step(number, "segment", lambda: self._label(ids, number, f"{title}: segments and pairs"))
@@ -190,13 +191,16 @@ class Loop:
             self.progress.say(f"{faults} drives ended by a simulator fault; they never train")
         return {"episodes": len(jobs), "faults": faults}
 
-    def _drive_by_hand(self, jobs: Sequence[EpisodeJob], champion: int, title: str) -> dict[str, Any]:
-        """The same with a human watching, in the cockpit."""
+    def _drive_by_hand(
+        self, number: int, jobs: Sequence[EpisodeJob], champion: int, title: str
+    ) -> dict[str, Any]:
+        """The same with a human watching, in the cockpit; what became of the takeovers is told before it closes."""
         from .collect.cockpit.collect_stage import drive_round
 
         self.progress.stage(title, len(jobs))
         car = partial(self.champions.car, str(champion), self.progress.say)
-        return drive_round(self.store, self.config, car, jobs, self.progress.advance)
+        label = partial(self._label, number=number, title=f"round {number}: segments and pairs")
+        return drive_round(self.store, self.config, car, jobs, label, self.progress.advance)
 
     def _label(self, ids: Sequence[str], number: int, title: str) -> dict[str, Any]:
         """Cut the drives into segments, and build pairs from them."""

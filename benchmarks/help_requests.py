@@ -14,7 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from takeover.collect.help_requests import FALSE_PER_HOUR, ConfidenceTrace, calibrate, evaluate, trace_of
+from takeover.collect.help_requests import (
+    FALSE_PER_HOUR,
+    ConfidenceTrace,
+    Exposure,
+    calibrate,
+    evaluate,
+    trace_of,
+)
 from takeover.store.episodes import EpisodeReader, sealed
 
 
@@ -45,8 +52,7 @@ def main() -> None:
             print(
                 f"  asked for {rate:.0f}/h: threshold {learnt.threshold_m:.2f} m; on unseen drives "
                 f"{unseen.false_per_hour:.0f} false/h in {unseen.hours:.2f} h, "
-                f"{unseen.foreseen} of {unseen.needs} needs foreseen, "
-                f"{'better than' if unseen.informative else 'not better than'} chance"
+                f"{unseen.foreseen} of {unseen.needs} needs foreseen: {unseen.off_because(Exposure()) or 'good enough to use'}"
             )
 
 

@@ -77,7 +77,7 @@ TABLE: dict[str, Alert] = {
         Alert("handback", _N, Priority.MID, "Handing back", "hands off", Sound.ENGAGE, 1.0),
         Alert("probation", _N, Priority.LOW, "Policy drives", "be ready to take over again"),
         Alert("override", _N, Priority.LOW, "Gas: you set the speed", "the policy steers"),
-        Alert("notice_stale_plan", _P, Priority.MID, "Please take over soon", "the policy is late"),
+        Alert("notice_stale_plan", _P, Priority.MID, "Be ready to take over", "the policy was late"),
         Alert("notice_low_confidence", _P, Priority.MID, "Please take over soon", "the policy is unsure"),
         Alert("notice_out_of_domain", _P, Priority.MID, "Please take over soon", "the policy does not know this"),
         Alert("prompt", _P, Priority.HIGH, "Take over", "brake, steer, or press T", Sound.PROMPT),
@@ -95,26 +95,35 @@ TABLE: dict[str, Alert] = {
 
 
 def alert_of(
-    handover: Handover, now_s: float, *, override: bool = False, device_lost: bool = False
+    handover: Handover,
+    now_s: float,
+    *,
+    plan_age_s: float = 0.0,
+    override: bool = False,
+    device_lost: bool = False,
 ) -> Alert | None:
     """The alert of highest priority for the present state; None while there is nothing to say.
 
     Args:
         handover: The machine.
         now_s: Present time, of the same clock.
+        plan_age_s: Age of the newest plan: what it leaves of a request is what counts.
         override: Gas is a momentary override now.
         device_lost: No device is armed.
     """
-    found = [TABLE[name] for name in _names(handover, now_s, override, device_lost)]
+    countdown_s = handover.countdown_s(now_s, plan_age_s)
+    found = [TABLE[name] for name in _names(handover, now_s, countdown_s, override, device_lost)]
     return max(found, key=lambda alert: alert.priority, default=None)
 
 
-def _names(handover: Handover, now_s: float, override: bool, device_lost: bool) -> Iterator[str]:
+def _names(
+    handover: Handover, now_s: float, countdown_s: float, override: bool, device_lost: bool
+) -> Iterator[str]:
     state, since_s = handover.state, now_s - handover.since_s
     if state is HandoverState.SAFE_STOP:
         yield f"stop_{handover.stop or StopCause.STALE_PLAN}"
     elif state is HandoverState.REQUESTED:
-        yield _urgency(handover.countdown_s(now_s), handover.help or HelpReason.LOW_CONFIDENCE)
+        yield _urgency(countdown_s, handover.help or HelpReason.LOW_CONFIDENCE)
     elif state is HandoverState.HANDBACK:
         yield "handback"
     elif state is HandoverState.PROBATION:

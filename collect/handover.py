@@ -170,11 +170,24 @@ class Handover:
             return 1.0
         return min(max((now_s - self.since_s) / self.config.blend_s, 0.0), 1.0)
 
-    def countdown_s(self, now_s: float) -> float:
-        """Time that is left to answer a request; inf without one."""
+    def countdown_s(self, now_s: float, plan_age_s: float = 0.0) -> float:
+        """Time until the safe stop if nobody answers and no new plan comes; inf when none is coming.
+
+        A request has its budget, but a late plan lasts no longer than MAX_PLAN_AGE_S, whatever was asked for. While the
+        cause is gone the request will be withdrawn and counts nothing down, unless its budget ends before that.
+
+        Args:
+            now_s: Present time.
+            plan_age_s: Age of the newest plan; inf for none.
+        """
         if self.state is not HandoverState.REQUESTED:
             return math.inf
-        return max(self.config.request_s - (now_s - self.since_s), 0.0)
+        left_s = self.config.request_s - (now_s - self.since_s)
+        if not plan_age_s <= LATE_PLAN_S:
+            left_s = min(left_s, MAX_PLAN_AGE_S - plan_age_s)
+        elif self.calm_since_s is not None and left_s > self.config.withdraw_s - (now_s - self.calm_since_s):
+            return math.inf
+        return max(left_s, 0.0)
 
     def advance(
         self,

@@ -2,8 +2,8 @@
 
 `plan_disagreement_m` needs nothing of the model: a policy that changes its mind about the same seconds does not know.
 Its threshold is no guess but computed from recorded drives for a rate of false requests that drivers accept, and it is
-used only where it foresees more than chance does: on first drives of the tiny policy it did not (see
-`benchmarks/help_requests.py`).
+used only where enough was recorded (`Exposure`) and where, on drives that did not choose it, it foresees more than chance
+does: on first drives of the tiny policy it did not (see `benchmarks/help_requests.py`).
 """
 
 from __future__ import annotations
@@ -27,10 +27,8 @@ FALSE_PER_HOUR = (
 RELEASE = 0.7  # a request's cause is gone below this share of the threshold
 OFF_ROUTE_M = 5.5  # a lane and a half: passing an obstacle takes less
 OFF_HEADING_RAD = 1.2
-DRIVES, LOOKED_AT = (
-    60,
-    400,
-)  # drives that calibrate, among so many newest; reading them takes a second at most
+READ_HOURS = 4.0  # of the newest drives; older ones say little of what the generation meets now
+LOOKED_AT = 1500  # folders: a bound on the time before the first drive
 _TIMES_S = np.arange(1, PLAN_POINTS + 1) * PLAN_STEP_S
 
 
@@ -124,8 +122,22 @@ class ConfidenceTrace:
 
 
 @dataclass(frozen=True, slots=True)
+class Exposure:
+    """The least evidence on which a policy may say that it is unsure. With less, one drive more or less moves the threshold.
+
+    Attributes:
+        hours: Of the policy's driving. At FALSE_PER_HOUR one hour holds a dozen false requests, so their rate is known to
+            a third (Poisson); a quarter of an hour holds three, and the rate could be anything from 2 to 35 an hour.
+        needs: Times when help was needed. Of 20 the share foreseen is known to +-0.22 (95 %), of 5 to +-0.44.
+    """
+
+    hours: float = 1.0
+    needs: int = 20
+
+
+@dataclass(frozen=True, slots=True)
 class Calibration:
-    """A threshold and what it does on the drives that it was computed from.
+    """A threshold, and what it does on recorded drives: see `evaluate` and `cross_checked` for which.
 
     Attributes:
         threshold_m: Of `plan_disagreement_m`.
@@ -158,10 +170,19 @@ class Calibration:
         )
         return chance < 0.05
 
-    @property
-    def unsure_m(self) -> float:
-        """The threshold to drive with; inf (never ask) unless it is `informative`."""
-        return self.threshold_m if self.informative else math.inf
+    def off_because(self, least: Exposure) -> str:
+        """Why a policy may not ask for help with it; "" when it may."""
+        if self.hours < least.hours:
+            return f"{60.0 * self.hours:.0f} of {60.0 * least.hours:.0f} minutes of its driving are recorded"
+        if self.needs < least.needs:
+            return f"{self.needs} of {least.needs} times when it needed help are recorded"
+        return (
+            "" if self.informative else "when its plans disagreed it needed help no more often than by chance"
+        )
+
+    def unsure_m(self, least: Exposure) -> float:
+        """The threshold to drive with; inf (never ask) while anything speaks against it."""
+        return math.inf if self.off_because(least) else self.threshold_m
 
 
 def trace_of(episode: EpisodeReader) -> ConfidenceTrace:
@@ -191,22 +212,24 @@ def trace_of(episode: EpisodeReader) -> ConfidenceTrace:
 
 
 def traces_of(
-    root: Path, generation: str, *, newest: int = 200, among: int | None = None
+    root: Path, generation: str, *, hours: float = math.inf, among: int | None = None
 ) -> list[ConfidenceTrace]:
     """Traces of a generation's newest sealed drives in a folder `episodes`.
 
     Args:
         root: The folder.
         generation: Whose drives.
-        newest: How many at most.
+        hours: Of its driving, after which no older drive is read.
         among: Look at so many of the newest drives of all; None looks at every one.
     """
-    found = []
+    found: list[ConfidenceTrace] = []
+    left_s = 3600.0 * hours
     for path in sorted(sealed(root), key=lambda path: path.stat().st_mtime, reverse=True)[:among]:
         episode = EpisodeReader(path)
         if episode.meta.planner == "policy" and episode.meta.generation == generation:
             found.append(trace_of(episode))
-            if len(found) == newest:
+            left_s -= found[-1].driven_s
+            if left_s <= 0.0:
                 break
     return found
 
@@ -248,14 +271,46 @@ def calibrate(traces: Iterable[ConfidenceTrace], false_per_hour: float) -> Calib
     return best
 
 
-def calibration_of(root: Path, generation: str) -> Calibration:
-    """What a generation's last drives tell of its confidence; at most a second's work.
+def cross_checked(traces: Sequence[ConfidenceTrace], false_per_hour: float) -> Calibration:
+    """The threshold that all drives give, with figures from drives that did not choose it.
+
+    Each half of the drives, every second one, is judged with the threshold of the other half.
+
+    Args:
+        traces: Recorded drives of the policy.
+        false_per_hour: Accepted false requests per hour of the policy's driving.
+    """
+    halves = traces[::2], traces[1::2]
+    seen = [
+        evaluate(judged, calibrate(chooses, false_per_hour).threshold_m)
+        for judged, chooses in (halves, halves[::-1])
+    ]
+    hours = sum(one.hours for one in seen)
+    false = sum(one.false_per_hour * one.hours for one in seen)
+    return Calibration(
+        calibrate(traces, false_per_hour).threshold_m,
+        false / hours if hours > 0.0 else 0.0,
+        sum(one.foreseen for one in seen),
+        sum(one.needs for one in seen),
+        hours,
+        sum(one.requests for one in seen),
+        evaluate(traces, math.inf).by_chance,
+    )
+
+
+def calibration_of(root: Path, generation: str, least: Exposure) -> Calibration:
+    """What a generation's last drives tell of its confidence.
 
     Args:
         root: Folder `episodes`.
         generation: In charge.
+        least: Below it nothing is computed: the threshold is inf, the exposure is told.
     """
-    return calibrate(traces_of(root, generation, newest=DRIVES, among=LOOKED_AT), FALSE_PER_HOUR)
+    traces = traces_of(root, generation, hours=max(READ_HOURS, least.hours), among=LOOKED_AT)
+    exposed = evaluate(traces, math.inf)
+    if exposed.hours < least.hours or exposed.needs < least.needs:
+        return exposed
+    return cross_checked(traces, FALSE_PER_HOUR)
 
 
 def _needed(trace: ConfidenceTrace, at_s: float) -> bool:

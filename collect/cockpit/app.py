@@ -31,6 +31,7 @@ from .labels import LABEL_EVENT, LabelPrompt
 from .links import Links
 from .messages import Question, SetOut, Step
 from .painter import Draws, Painter
+from .pause import Pause
 from .pilot import Pilot, Turn
 from .revival import Revival
 from .tape import Tape
@@ -110,9 +111,7 @@ class EpisodeLoop:
         self._problem = ""
         self._past: list[Moment] = []
         self._asked: dict[int, bool] = {}  # tick of a question: whether its plan is a shadow
-        self._paused = False
-        self._held_s = 0.0  # time that the drive stood still for a pause
-        self._paused_s = 0.0
+        self._pause = Pause()
         self._turn: Turn | None = None
         self._wheel: float | None = None  # where the wheel shall follow
         self._device = DeviceState()
@@ -181,6 +180,8 @@ class EpisodeLoop:
         self._pilot = Pilot(set_out.moment, arbiter=self._settings.arbiter, monitor=monitor)
         self._past = [*set_out.history, set_out.moment]
         self._dash = Dash(self._info, self._case.scenario, set_out.cameras)
+        if self._info.sure_because:
+            self._dash.say(f"never asks when unsure: {self._info.sure_because}", self._now_s())
         self._links.world.look(self._dash.camera)
         self._ask(set_out.moment)
 
@@ -203,8 +204,8 @@ class EpisodeLoop:
         """A turn of the drive."""
         pilot = self._pilot
         events, actions = self._events()
-        if not self._paused:
-            turn = pilot.turn(self._device, actions, self._now_s())
+        if not self._pause.held:
+            turn = pilot.turn(self._device, (*self._pause.kept(), *actions), self._now_s())
             self._links.world.order(turn.order)  # first of all
             self._turn = turn
             by_policy = turn.decision.authority is Authority.POLICY
@@ -212,8 +213,7 @@ class EpisodeLoop:
         self._devices.hold(self._wheel, self._device)
         self._tape.inputs(self._device, actions)
         self._leave(events, actions)
-        if Action.PAUSE in actions:
-            self._pause()
+        self._hold(actions)
         self._dash_actions(actions)
         self._say(actions)
         self._steps()
@@ -238,7 +238,7 @@ class EpisodeLoop:
 
     def _now_s(self) -> float:
         """Monotonic time without pauses."""
-        return (self._paused_s if self._paused else time.monotonic()) - self._held_s
+        return self._pause.drive_s(time.monotonic())
 
     def _leave(self, events: list[Any], actions: tuple[Action, ...]) -> None:
         if any(event.type == pygame.QUIT for event in events) or Action.QUIT in actions:
@@ -250,15 +250,16 @@ class EpisodeLoop:
         if self._end is None:
             self._end = end
 
-    def _pause(self) -> None:
-        now_s = time.monotonic()
-        if self._paused:
-            self._held_s += now_s - self._paused_s
-        else:
-            self._paused_s = now_s
-        self._paused = not self._paused
-        self._links.world.run(not self._paused)
-        self._tape.event("pause" if self._paused else "resume", self._pilot.moment.tick, {})
+    def _hold(self, actions: tuple[Action, ...]) -> None:
+        """Pauses: the world stands still, and says when it goes on."""
+        now_s, tick = time.monotonic(), self._pilot.moment.tick
+        if Action.PAUSE in actions and self._pause.press(now_s):
+            self._links.world.run(False)
+            self._tape.event("pause", tick, {})
+        lasted_s = self._pause.watch(actions, now_s)
+        if lasted_s is not None:
+            self._links.world.run(True)
+            self._tape.event("resume", tick, {"paused_s": lasted_s})
 
     def _dash_actions(self, actions: tuple[Action, ...]) -> None:
         for action in actions:
@@ -276,6 +277,8 @@ class EpisodeLoop:
             elif action is Action.NOTE:
                 self._tape.event("mark", self._pilot.moment.tick, {})
                 self._dash.say("marked for a note", self._now_s())
+            elif action is Action.RECORD:
+                self._dash.say("every drive is recorded whole", self._now_s())
             elif action is Action.WEATHER:
                 preset = self._dash.weather()
                 self._links.world.weather(preset)
@@ -352,7 +355,8 @@ class EpisodeLoop:
                 self._device,
                 self._prompt.prompt(self._now_s()),
                 self._now_s(),
-                paused=self._paused,
+                paused=self._pause.held,
+                resumes_s=self._pause.left_s(now_s),
                 real_time_factor=self._factor,
                 fps=self._painter.fps,
             )

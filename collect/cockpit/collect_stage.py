@@ -78,12 +78,7 @@ def drive_freely(
         return Roads(schedule, session_id, practising, config.minutes)
 
     summary = Sitting(store.home, config, window, car, roads, session_id).run()
-    if summary is None or not summary.drives:
-        return summary
-    window.work(
-        "Well driven", "Your takeovers become segments and pairs …", partial(_learn, store, summary, label)
-    )
-    return with_takeovers(store, summary, window)
+    return _ended(store, summary, window, label)
 
 
 def drive_jobs(
@@ -92,9 +87,22 @@ def drive_jobs(
     window: Cockpit,
     car: Callable[[], Car],
     jobs: Sequence[EpisodeJob],
+    label: Callable[[Sequence[str]], object],
     told: Callable[[Driven], None] = lambda _: None,
 ) -> SittingSummary | None:
     """The collect stage of `loop run`: the drives of a round that are not sealed yet, after practice if there is any left.
+
+    The sitting ends with the same page as `drive_freely`'s, for the drives of this sitting; the round labels them once
+    more in its own step, with what was said on that page.
+
+    Args:
+        store: The home's.
+        config: Of the sitting.
+        window: Shows and drives.
+        car: The generation behind the wheel.
+        jobs: Of the round.
+        label: Cuts drives into segments and pairs, by their ids.
+        told: Called after each drive.
 
     Raises:
         TakeoverError: The driver left before the last one; the same command continues.
@@ -105,7 +113,7 @@ def drive_jobs(
         return None
     queue = JobQueue(left, len(jobs), told, Schedule({}, 0, driven=driven_cases(store)))
     summary = Sitting(store.home, config, window, car, queue.with_practice, left[0].session_id).run()
-    store.recover()
+    summary = _ended(store, summary, window, label)
     if queue.left:
         raise TakeoverError(
             f"{queue.left} of {len(jobs)} drives are left", fix="run the same command again to drive on"
@@ -185,6 +193,22 @@ def with_takeovers(store: Store, summary: SittingSummary, window: Cockpit) -> Si
     return replace(summary, takeovers=rows, pairs=sum(line.pairs for line in lines))
 
 
+def _ended(
+    store: Store,
+    summary: SittingSummary | None,
+    window: Cockpit,
+    label: Callable[[Sequence[str]], object],
+) -> SittingSummary | None:
+    """Label what was driven while the window is still there to say what became of it, then show the end page."""
+    if summary is None or not summary.drives:
+        store.recover()
+        return summary
+    window.work(
+        "Well driven", "Your takeovers become segments and pairs …", partial(_learn, store, summary, label)
+    )
+    return with_takeovers(store, summary, window)
+
+
 def _learn(store: Store, summary: SittingSummary, label: Callable[[Sequence[str]], object]) -> None:
     store.recover()
     whole = {path.name for path in complete(store.episodes)}
@@ -211,13 +235,14 @@ def drive_round(
     config: LoopConfig,
     car: Callable[[], Car],
     jobs: Sequence[EpisodeJob],
+    label: Callable[[Sequence[str]], object],
     told: Callable[[], None],
 ) -> dict[str, Any]:
     """`drive_jobs` in a real window; gives the payload of the collect step."""
     from .window import CockpitWindow
 
     with CockpitWindow(store.home, config.drive, config.sim) as window:
-        drive_jobs(store, config.drive, window, car, jobs, lambda _: told())
+        drive_jobs(store, config.drive, window, car, jobs, label, lambda _: told())
     driven = [
         row["episode_id"]
         for session in sorted({job.session_id for job in jobs})

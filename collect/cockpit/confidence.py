@@ -1,18 +1,26 @@
-"""What recorded drives tell of a generation's confidence, in the summary of a sitting."""
+"""What recorded drives tell of a generation's confidence, for the HUD, the summary of a sitting and `loop doctor`."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from ..help_requests import Calibration
+from ...config import DriveConfig
+from ..help_requests import Calibration, Exposure
 
 
-def confidence_row(generation: str, found: Calibration) -> dict[str, Any]:
+def exposure_of(config: DriveConfig) -> Exposure:
+    """The least evidence that a home asks for."""
+    return Exposure(config.help_min_hours, config.help_min_needs)
+
+
+def confidence_row(generation: str, found: Calibration, least: Exposure) -> dict[str, Any]:
     """What a calibration says, for the summary."""
+    asks_above_m = found.unsure_m(least)
     return {
         "generation": generation,
-        "informative": found.informative,
-        "asks_above_m": found.threshold_m if found.informative else None,
+        "asks_above_m": asks_above_m if asks_above_m < math.inf else None,
+        "off_because": found.off_because(least),
         "false_per_hour": found.false_per_hour,
         "foreseen": found.foreseen,
         "needs": found.needs,
@@ -20,15 +28,17 @@ def confidence_row(generation: str, found: Calibration) -> dict[str, Any]:
     }
 
 
-def confidence_words(row: dict[str, Any]) -> str:
-    """`confidence_row` for people."""
-    on = f"on {row['hours'] * 60.0:.0f} recorded minutes"
-    if not row["informative"]:
-        return (
-            f"generation {row['generation']} does not ask when its plans disagree: {on} that foresaw need no "
-            "better than chance"
-        )
+def confidence_words(row: dict[str, Any], name: str = "") -> str:
+    """`confidence_row` for people.
+
+    Args:
+        row: Of one generation.
+        name: What to call it; "" by its number.
+    """
+    name = name or f"generation {row['generation']}"
+    if row["off_because"]:
+        return f"{name} does not ask for help when its plans disagree: {row['off_because']}"
     return (
-        f"generation {row['generation']} asks for help when its plans disagree by {row['asks_above_m']:.2f} m: {on} "
-        f"{row['foreseen']} of {row['needs']} needs foreseen, {row['false_per_hour']:.0f} false requests an hour"
+        f"{name} asks for help when its plans disagree by {row['asks_above_m']:.2f} m: on {row['hours']:.1f} recorded "
+        f"hours {row['foreseen']} of {row['needs']} needs foreseen, {row['false_per_hour']:.0f} false requests an hour"
     )

@@ -38,12 +38,14 @@ class EpisodeInfo:
         episode: "drive 3 of 10", or "".
         practice: Nothing of it trains.
         hide_words: Blind mode: the reasoning would tell generations apart.
+        sure_because: Why the policy does not ask for help when it is unsure; "" to say nothing.
     """
 
     generation: str = ""
     episode: str = ""
     practice: bool = False
     hide_words: bool = False
+    sure_because: str = ""
 
 
 class Dash:
@@ -119,6 +121,7 @@ class Dash:
         now_s: float,
         *,
         paused: bool,
+        resumes_s: float | None,
         real_time_factor: float,
         fps: float,
     ) -> HudState:
@@ -126,17 +129,18 @@ class Dash:
         moment, handover = pilot.moment, pilot.handover
         self._notices = [(text, until_s) for text, until_s in self._notices if until_s > now_s]
         override = turn.decision.override if turn is not None else False
-        self.alert = alert_of(handover, now_s, override=override, device_lost=not device.connected)
+        plan_age_s = pilot.plan_age_s(now_s)
+        lost = not device.connected
+        self.alert = alert_of(handover, now_s, plan_age_s=plan_age_s, override=override, device_lost=lost)
         if tape.problem and (self.alert is None or self.alert.priority < TABLE["faulted"].priority):
             self.alert = TABLE["faulted"]
         alert = self.alert
-        plan_age_s = pilot.plan_age_s(now_s)
         plan_m = None
         if pilot.plan is not None and plan_age_s < math.inf:
             pose = pilot.pose_of(pilot.plan.tick)
             plan_m = from_now(pilot.plan.waypoints_m, pose, moment.ego, plan_age_s) if pose else None
         driving = pilot.authority is Authority.DRIVER
-        countdown_s = handover.countdown_s(now_s)
+        countdown_s = handover.countdown_s(now_s, plan_age_s)
         probation = handover.state is HandoverState.PROBATION
         return HudState(
             authority=pilot.authority,
@@ -168,6 +172,7 @@ class Dash:
             recording=tape.recording,
             practice=self._info.practice,
             paused=paused,
+            resumes_s=resumes_s,
             takeovers=tape.takeovers,
             scenario=self._scenario,
             episode=self._info.episode,

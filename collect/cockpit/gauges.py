@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pygame
@@ -261,3 +262,9 @@ def label(
 
 PRACTICE = ("PRACTICE · nothing is kept", DARK, (*PURPLE, 235))
 NO_PICTURE = ("Getting ready", "the first picture is on its way")
+PAUSED = ("PAUSED", "the world stands still · Enter goes on · T: you drive then")
+
+
+def going_on(left_s: float) -> tuple[str, str]:
+    """Words of the count after a pause."""
+    return f"GOES ON IN {math.ceil(left_s)}", "hands on the wheel · Enter stays"

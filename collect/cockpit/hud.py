@@ -206,7 +206,8 @@ class Hud:
             made = panels.get("help", self._keys, lambda: gauges.keys_help(text, self._keys))
             surface.blit(made, made.get_rect(center=(middle, self.size[1] // 2)))
         if state.paused:
-            made = panels.get("paused", True, lambda: gauges.title(text, "PAUSED", "Enter goes on"))
+            told = gauges.PAUSED if state.resumes_s is None else gauges.going_on(state.resumes_s)
+            made = panels.get("paused", told, lambda: gauges.title(text, *told))
             surface.blit(made, made.get_rect(center=(middle, self.size[1] // 2)))
 
 

@@ -88,6 +88,7 @@ class HudState:
         replay: This is a recording, watched.
         practice: Nothing of this is kept for training.
         paused: The driver paused the drive.
+        resumes_s: Until a paused drive goes on; None while nobody has asked for it.
         takeovers: Of this episode.
         scenario: Its name.
         episode: "drive 3 of 10", or "".
@@ -132,6 +133,7 @@ class HudState:
     replay: bool = False
     practice: bool = False
     paused: bool = False
+    resumes_s: float | None = None
     takeovers: int = 0
     scenario: str = ""
     episode: str = ""

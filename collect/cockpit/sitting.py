@@ -21,7 +21,7 @@ from ...store.database import Store
 from ...vocabulary import TICK_S, Case, Outcome
 from ..help_requests import Calibration, calibration_of
 from ..recorder import Recording
-from .confidence import confidence_row, confidence_words
+from .confidence import confidence_row, confidence_words, exposure_of
 from .drivers import Driver, DriverBook
 from .gauges import words_of
 from .labels import WORDS
@@ -76,6 +76,8 @@ class DriveOrder:
         practice: It never trains; stored as an event.
         blind: The HUD hides the generation; stored as an event.
         unsure_m: Disagreement of plans above which the policy asks for help; inf for never.
+        sure_because: Why it never asks for that; "" when it does, and in blind mode, where it would tell generations
+            apart.
     """
 
     recording: Recording
@@ -84,6 +86,7 @@ class DriveOrder:
     practice: bool
     blind: bool
     unsure_m: float = math.inf
+    sure_because: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +147,7 @@ class SittingSummary:
     """What came of a sitting; `--json` prints it.
 
     `confidence` has one entry for each generation: whether plans that disagree foresaw need on its recorded drives, at how
-    many false requests per hour, and above which disagreement it asks for help (None: it does not).
+    many false requests per hour, above which disagreement it asks for help (None: it does not), and why not.
     """
 
     driver: str
@@ -160,6 +163,7 @@ class SittingSummary:
     confidence: tuple[dict[str, Any], ...] = ()
     faults: tuple[str, ...] = ()
     left: bool = False
+    blind: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -175,7 +179,8 @@ class SittingSummary:
             lines.append(
                 f"  {row['episode_id'][:8]} tick {row['onset_tick']:>5}  {row['words']:<40} {said:<28} {came}"
             )
-        lines += [f"  {confidence_words(row)}" for row in self.confidence]
+        if not self.blind:
+            lines += [f"  {confidence_words(row)}" for row in self.confidence]
         lines += [f"  fault: {fault}" for fault in self.faults]
         return "\n".join(lines)
 
@@ -302,7 +307,9 @@ class Sitting:
         """Once for each generation, between drives."""
 
         def read() -> None:
-            self._confidence[generation] = calibration_of(self.home / "episodes", generation)
+            self._confidence[generation] = calibration_of(
+                self.home / "episodes", generation, exposure_of(self.config)
+            )
 
         if generation not in self._confidence:
             self.window.work("Getting ready", "Reading how sure it was on its last drives …", read)
@@ -319,8 +326,9 @@ class Sitting:
             style="blind" if self.config.blind else "",
             seed=trip.seed,
         )
-        unsure_m = self._confidence[car.generation].unsure_m
-        return DriveOrder(recording, car, trip.label, practice, self.config.blind, unsure_m)
+        known, least = self._confidence[car.generation], exposure_of(self.config)
+        why = "" if self.config.blind else known.off_because(least)
+        return DriveOrder(recording, car, trip.label, practice, self.config.blind, known.unsure_m(least), why)
 
     def _summary(self, left: bool) -> SittingSummary:
         assert self._driver is not None
@@ -334,7 +342,11 @@ class Sitting:
             driven_km=sum(driven.outcome.driven_m for _, driven, _, _ in drives) / 1000.0,
             episodes=tuple(driven.path.name for _, driven, _, _ in drives if driven.path is not None),
             generations=tuple(sorted({generation for _, _, _, generation in drives})),
-            confidence=tuple(confidence_row(*one) for one in sorted(self._confidence.items())),
+            confidence=tuple(
+                confidence_row(generation, found, exposure_of(self.config))
+                for generation, found in sorted(self._confidence.items())
+            ),
+            blind=self.config.blind,
             faults=tuple(self._faults),
             left=left,
         )

@@ -152,6 +152,7 @@ class CockpitWindow:
                 episode=title.lower(),
                 practice=order.practice,
                 hide_words=order.blind,
+                sure_because=order.sure_because,
             ),
             settings=DriveSettings(unsure_m=order.unsure_m),
             chime=self._chimes.play,

@@ -2,7 +2,8 @@
 
 A wheel or pad that is there at the start drives at once. One that comes later, or comes back, drives after a press of
 its own takeover button: after a plug was pulled nobody knows where its axes are. The keyboard's hand-brake works
-beside every device, and its brake takes the car when no device is left.
+beside every device, and its brake takes the car when no device is left. A keyboard whose window has lost the focus is
+as good as unplugged until the focus, or a key, comes back; wheels and pads need no focus.
 """
 
 from __future__ import annotations
@@ -166,6 +167,8 @@ class Devices:
         if self._lost:
             return DeviceState(connected=False, trusted=False, time_s=now_s, source="none")
         if self._active is None:
+            if not self._keyboard.focused:
+                return DeviceState(connected=False, trusted=False, time_s=now_s, source=KEYBOARD)
             return self._keyboard.state(now_s)
         state = self._devices[self._active].joystick.state(now_s)
         handbrake = state.handbrake or self._keyboard.handbrake
@@ -194,6 +197,8 @@ class Devices:
         elif kind == pygame.QUIT:
             return Action.QUIT
         else:
+            if kind == pygame.WINDOWFOCUSLOST and self._active is None:
+                self._notices.append("the window has lost the focus: click it, then press T to drive")
             action = self._keyboard.handle(event)
             return self._armed(None, action) if self._lost else action
         return None

@@ -70,10 +70,16 @@ HELP: tuple[tuple[str, str], ...] = (
 class Keyboard:
     """Which keys are down, and what has become of steer and pedals since.
 
-    A key pressed and let go within one poll is down in that poll.
+    A key pressed and let go within one poll is down in that poll. A key that is held acts once, however often the system
+    repeats it (P would give the car to and fro); only T acts each time, because a takeover must never be lost.
+
+    Attributes:
+        focused: The window gets the keys. Without it nobody knows what is down, and everything counts as let go.
     """
 
     def __init__(self) -> None:
+        self.focused = True
+        self._pressed: set[int] = set()  # keys that act; those that drive are in `_down`
         self._down: set[int] = set()
         self._new: set[int] = set()  # pressed since the last `advance`
         self._up: set[int] = set()  # let go, but down until the poll of their press is over
@@ -85,20 +91,30 @@ class Keyboard:
     def handle(self, event: Any) -> Action | None:
         """Take one SDL event; the action of a press, if it is one."""
         if event.type == pygame.KEYDOWN:
+            self.focused = True
             if event.key in _HELD:
                 self._down.add(event.key)
                 self._new.add(event.key)
                 self._up.discard(event.key)
+            elif event.key in self._pressed:
+                return Action.TAKEOVER if KEYS.get(event.key) is Action.TAKEOVER else None
             elif event.key == pygame.K_q:
+                self._pressed.add(event.key)
                 if getattr(event, "mod", 0) & pygame.KMOD_CTRL:
                     return Action.QUIT
                 self._reverse = not self._reverse
             elif not getattr(event, "mod", 0) & pygame.KMOD_CTRL:
+                self._pressed.add(event.key)
                 return KEYS.get(event.key)
         elif event.type == pygame.KEYUP:
+            self._pressed.discard(event.key)
             (self._up.add if event.key in self._new else self._down.discard)(event.key)
         elif event.type == pygame.WINDOWFOCUSLOST:
-            self._down.clear()
+            self.focused = False
+            for keys in (self._pressed, self._down, self._new, self._up):
+                keys.clear()
+        elif event.type == pygame.WINDOWFOCUSGAINED:
+            self.focused = True
         return None
 
     @property

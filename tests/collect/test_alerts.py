@@ -1,5 +1,7 @@
 """What the driver is told: the table, its escalation, and who wins."""
 
+from typing import Any
+
 import pytest
 
 from takeover.collect.alerts import (
@@ -18,8 +20,8 @@ from takeover.vocabulary import HandoverState
 S = HandoverState
 
 
-def name_of(handover: Handover, now_s: float, *, override: bool = False, device_lost: bool = False) -> str:
-    alert = alert_of(handover, now_s, override=override, device_lost=device_lost)
+def name_of(handover: Handover, now_s: float, **given: Any) -> str:
+    alert = alert_of(handover, now_s, **given)
     return alert.name if alert is not None else ""
 
 
@@ -35,6 +37,13 @@ def test_a_request_escalates_with_its_countdown(reason: HelpReason) -> None:
     assert [alert.priority for alert in alerts] == [Priority.MID, Priority.HIGH, Priority.HIGHEST]
     assert [alert.sound for alert in alerts] == [Sound.NONE, Sound.PROMPT, Sound.WARNING_NOW]
     assert alerts[-1].status is AlertStatus.CRITICAL
+
+
+def test_a_late_plan_is_urgent_at_once_and_calm_when_a_new_one_has_come() -> None:
+    asked = Handover(S.REQUESTED, 10.0, help=HelpReason.STALE_PLAN)
+    assert name_of(asked, 10.0, plan_age_s=1.1) == "now"
+    calm = Handover(S.REQUESTED, 10.0, help=HelpReason.STALE_PLAN, calm_since_s=10.2)
+    assert name_of(calm, 10.3, plan_age_s=0.1) == "notice_stale_plan"
 
 
 @pytest.mark.parametrize(

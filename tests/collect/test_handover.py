@@ -154,6 +154,47 @@ def test_a_request_counts_down_and_ends_in_a_latched_safe_stop(state: S, reason:
     )
 
 
+@pytest.mark.parametrize(
+    ("reason", "age_s", "left_s"),
+    [
+        (HelpReason.LOW_CONFIDENCE, 0.4, REQUEST_S),
+        (HelpReason.OUT_OF_DOMAIN, LATE_PLAN_S, REQUEST_S),
+        (HelpReason.STALE_PLAN, 1.1, 0.4),
+        (HelpReason.LOW_CONFIDENCE, 1.3, 0.2),
+        (HelpReason.STALE_PLAN, 1.6, 0.0),
+        (HelpReason.STALE_PLAN, math.inf, 0.0),
+    ],
+)
+def test_the_countdown_of_a_late_plan_is_the_plans(reason: HelpReason, age_s: float, left_s: float) -> None:
+    asked = Handover(S.REQUESTED, 2.0, COCKPIT, help=reason)
+    assert asked.countdown_s(2.0, age_s) == pytest.approx(left_s)
+
+
+@pytest.mark.parametrize("reason", [None, HelpReason.LOW_CONFIDENCE])
+def test_the_countdown_ends_where_the_safe_stop_begins(reason: HelpReason | None) -> None:
+    """Plans stop at 0.2 s of age; every 10 ms the countdown is compared with what then comes true."""
+    machine, told = Handover(config=COCKPIT), []
+    for turn in range(1000):
+        now_s = 0.01 * turn
+        machine = step(machine, now_s, plan_age_s=0.2 + now_s, help=reason)
+        if machine.state is S.SAFE_STOP:
+            break
+        told.append((now_s, machine.countdown_s(now_s, 0.2 + now_s)))
+    assert (machine.stop, now_s) == (StopCause.STALE_PLAN, pytest.approx(1.31))
+    late = [(at_s, left_s) for at_s, left_s in told if at_s > LATE_PLAN_S - 0.2]
+    assert len(late) == 50
+    assert all(at_s + left_s == pytest.approx(1.3) for at_s, left_s in late)
+
+
+def test_a_request_whose_cause_is_gone_counts_nothing_down() -> None:
+    asked = step(Handover(config=COCKPIT), 1.0, plan_age_s=LATE_PLAN_S + 0.01)
+    calm = step(asked, 1.2)
+    assert (calm.calm_since_s, calm.countdown_s(1.2), calm.countdown_s(1.2, 1.2)) == (1.2, math.inf, 0.3)
+    at_last = step(Handover(S.REQUESTED, 1.0, COCKPIT, help=HelpReason.LOW_CONFIDENCE), 7.5)
+    assert at_last.countdown_s(7.5) == 0.5, "its budget ends before it can be withdrawn"
+    assert step(at_last, 8.0).stop is StopCause.UNANSWERED
+
+
 def test_without_a_request_there_is_no_countdown_and_no_reaction_time() -> None:
     assert Handover().countdown_s(5.0) == math.inf
     taken = step(Handover(), 5.0, takeover=True)

@@ -11,10 +11,13 @@ from takeover.collect.handover import REQUEST_S, HelpReason
 from takeover.collect.help_requests import (
     OFF_HEADING_RAD,
     OFF_ROUTE_M,
+    Calibration,
     ConfidenceTrace,
+    Exposure,
     HelpMonitor,
     calibrate,
     calibration_of,
+    cross_checked,
     evaluate,
     out_of_domain,
     plan_disagreement_m,
@@ -150,6 +153,41 @@ def test_a_quantity_that_foresees_no_more_than_chance_is_not_informative() -> No
     assert not evaluate(seer, math.inf).informative
 
 
+@pytest.mark.parametrize(
+    ("hours", "needs", "why"),
+    [
+        (0.2, 50, "12 of 60 minutes of its driving are recorded"),
+        (1.5, 19, "19 of 20 times when it needed help are recorded"),
+        (1.5, 20, ""),
+    ],
+)
+def test_too_little_evidence_keeps_the_policy_from_asking(hours: float, needs: int, why: str) -> None:
+    found = Calibration(1.4, 4.0, 9, needs, hours, 10, 0.1)
+    assert found.off_because(Exposure()) == why
+    assert found.unsure_m(Exposure()) == (math.inf if why else 1.4)
+
+
+def test_enough_evidence_that_tells_nothing_keeps_it_from_asking_too() -> None:
+    found = Calibration(1.4, 12.0, 9, 40, 2.0, 26, 0.1)  # 24 of 26 requests were false
+    assert "no more often than by chance" in found.off_because(Exposure())
+    assert found.unsure_m(Exposure()) == math.inf
+
+
+def test_the_figures_come_from_drives_that_did_not_choose_the_threshold() -> None:
+    """Two drives of half an hour. Each one's threshold lets its own loudest false request through at 2 an hour."""
+    first = trace({10.0: 0.5, 40.0: 2.0, 70.0: 1.0}, needed_s=(42.0,))
+    second = trace({10.0: 0.8, 40.0: 3.0, 70.0: 1.5}, needed_s=(42.0,))
+    assert calibrate([first], 2.0).threshold_m == 0.5
+    assert calibrate([second], 2.0).threshold_m == 0.8
+    found = cross_checked([first, second], 2.0)
+    # The first with 0.8: at 40 s (foreseen) and 70 s (false). The second with 0.5: all three, two of them false.
+    assert (found.requests, found.foreseen, found.needs, found.hours) == (5, 2, 2, 1.0)
+    assert found.false_per_hour == 3.0
+    assert found.by_chance == 2 / 6
+    # All drives together, descending: 3.0 and 2.0 are right; 1.5 and 1.0 false (2 an hour); 0.8 would be a third.
+    assert found.threshold_m == 0.8
+
+
 def test_traces_come_from_sealed_drives(tmp_path: Path) -> None:
     path = record(tmp_path, events=[("infraction", 150, {"kind": "collision"})])
     found = trace_of(EpisodeReader(path))
@@ -161,8 +199,13 @@ def test_traces_come_from_sealed_drives(tmp_path: Path) -> None:
     assert trace_of(EpisodeReader(wish)).needed_s == (1.0,)
     root = tmp_path / "episodes"
     assert traces_of(root, "2") == [found]
-    assert len(traces_of(root, "3", newest=1)) == 1
+    record(tmp_path, generation="3")
+    assert len(traces_of(root, "3")) == 2
+    assert len(traces_of(root, "3", hours=0.001)) == 1, "enough was read"
     assert traces_of(root, "9") == []
     os.utime(path, (0.0, 0.0))
     assert traces_of(root, "2", among=1) == [], "the newest drive of all is another generation's"
-    assert calibration_of(root, "2").unsure_m == math.inf, "one drive tells nothing"
+    told = calibration_of(root, "2", Exposure())
+    assert (told.threshold_m, told.needs, told.hours) == (math.inf, 1, pytest.approx(ONSET * 0.05 / 3600.0))
+    assert "0 of 60 minutes" in told.off_because(Exposure())
+    assert calibration_of(root, "2", Exposure(0.0, 1)).false_per_hour == 0.0

@@ -20,7 +20,7 @@ from takeover.collect.cockpit.screens import QUIT, ConsentPage, EndPage, Page, S
 from takeover.collect.cockpit.sitting import Car, Driven, DriveOrder
 from takeover.collect.devices.state import Action, DeviceState
 from takeover.collect.driver_words import PRACTICE
-from takeover.collect.help_requests import Calibration
+from takeover.collect.help_requests import Calibration, Exposure
 from takeover.collect.labels import label_episode
 from takeover.collect.plans import round_jobs
 from takeover.config import CollectConfig, DriveConfig
@@ -159,8 +159,8 @@ def test_the_policy_asks_for_help_only_where_its_drives_say_when(
 ) -> None:
     read: list[str] = []
 
-    def found(root: Path, generation: str) -> Calibration:
-        assert root == tmp_path / "episodes"
+    def found(root: Path, generation: str, least: Exposure) -> Calibration:
+        assert (root, least) == (tmp_path / "episodes", Exposure(0.05, 40))
         read.append(generation)
         requests, chance = (10, 0.1) if generation == "2" else (10, 0.9)
         return Calibration(1.5, 11.0, 8, 40, 1.0 / 11.0, requests, chance)
@@ -168,20 +168,24 @@ def test_the_policy_asks_for_help_only_where_its_drives_say_when(
     monkeypatch.setattr(sitting, "calibration_of", found)
     window = Window(tmp_path, 4)
     cars = iter([car(), car(), car(), Car("3", Path("/w3")), Car("3", Path("/w3"))])
-    summary = drive_freely(Store(tmp_path), TRAINED, window, lambda: next(cars), lambda ids: None, 1)
+    config = TRAINED.model_copy(update={"help_min_hours": 0.05, "help_min_needs": 40})
+    summary = drive_freely(Store(tmp_path), config, window, lambda: next(cars), lambda ids: None, 1)
     assert summary is not None
     assert read == ["2", "3"], "once for each generation"
     assert [order.unsure_m for order in window.orders] == [1.5, 1.5, math.inf, math.inf]
     assert [row["asks_above_m"] for row in summary.confidence] == [1.5, None]
     assert "8 of 40 needs foreseen, 11 false requests an hour" in summary.text()
     assert "generation 3 does not ask" in summary.text()
+    assert [order.sure_because != "" for order in window.orders] == [False, False, True, True]
 
 
 def test_blind_is_kept_with_the_episode(tmp_path: Path) -> None:
     window = Window(tmp_path, 1)
-    store, _ = sit(tmp_path, window, TRAINED.model_copy(update={"blind": True}))
+    store, summary = sit(tmp_path, window, TRAINED.model_copy(update={"blind": True}))
     assert window.orders[0].blind
     assert queries.episodes(store)[0]["style"] == "blind"
+    assert window.orders[0].sure_because == ""
+    assert "generation" not in summary.text()
 
 
 def test_words_on_the_end_page_count(tmp_path: Path) -> None:
@@ -234,16 +238,21 @@ def test_a_round_continues_with_the_drives_that_are_missing(tmp_path: Path) -> N
     jobs = round_jobs("run", 1, "2", CollectConfig(episodes=4), 0, store.episodes)
     first = Window(tmp_path, 2)
     with pytest.raises(TakeoverError, match="2 of 4 drives are left"):
-        drive_jobs(store, TRAINED, first, car, jobs)
+        drive_jobs(store, TRAINED, first, car, jobs, partial(labelled, store))
+    assert isinstance(first.pages[-1], EndPage), "who leaves early sees what became of it too"
     killed = first.orders[1].recording.episode_id
     shutil.rmtree(store.episodes / killed)  # as if it had died on the way
     second = Window(tmp_path, 9)
     told: list[Driven] = []
-    drive_jobs(store, TRAINED, second, car, jobs, told.append)
+    summary = drive_jobs(store, TRAINED, second, car, jobs, partial(labelled, store), told.append)
     assert [order.recording.episode_id for order in second.orders] == [job.episode_id for job in jobs[1:]]
     assert [order.label for order in second.orders] == ["2 of 4", "3 of 4", "4 of 4"]
     assert len(told) == 3
-    assert drive_jobs(store, TRAINED, second, car, jobs) is None
+    assert summary is not None
+    assert [type(page) for page in second.pages] == [StartPage, EndPage]
+    assert [row["episode_id"] for row in summary.takeovers] == [job.episode_id for job in jobs[1:]]
+    assert summary.pairs > 0
+    assert drive_jobs(store, TRAINED, second, car, jobs, partial(labelled, store)) is None
     assert len(second.orders) == 3
 
 
@@ -251,7 +260,8 @@ def test_practice_comes_before_the_drives_of_a_round(tmp_path: Path) -> None:
     store = Store(tmp_path)
     jobs = round_jobs("run", 1, "2", CollectConfig(episodes=2), 0, store.episodes)
     window = Window(tmp_path, 9)
-    drive_jobs(store, DriveConfig(driver="Anna", practice_s=15.0), window, car, jobs)
+    config = DriveConfig(driver="Anna", practice_s=15.0)
+    drive_jobs(store, config, window, car, jobs, partial(labelled, store))
     assert [order.practice for order in window.orders] == [True, True, False, False]
     assert {order.recording.session_id for order in window.orders[:2]} == {"practice"}
 

@@ -161,6 +161,31 @@ def test_the_keyboard_takes_over_from_a_lost_wheel(key: int) -> None:
     assert (state.connected, state.source) == (True, "keyboard")
 
 
+@pytest.mark.parametrize("back", ["focus", "key"])
+def test_a_keyboard_without_focus_is_as_good_as_unplugged(back: str) -> None:
+    rig = Rig()
+    rig.key(pygame.K_w)
+    assert rig.poll()[0].throttle > 0.0
+    pygame.event.post(pygame.event.Event(pygame.WINDOWFOCUSLOST))
+    state, _ = rig.poll()
+    assert state == DeviceState(connected=False, trusted=False, time_s=rig.now_s, source="keyboard")
+    assert "lost the focus" in rig.devices.notices()[0]
+    if back == "focus":
+        pygame.event.post(pygame.event.Event(pygame.WINDOWFOCUSGAINED))
+    else:
+        rig.key(pygame.K_t)
+    state, _ = rig.poll()
+    assert (state.connected, state.throttle) == (True, 0.0), "no key is down any more"
+
+
+def test_a_wheel_drives_on_without_focus() -> None:
+    rig = Rig().g29()
+    rig.axis(7, 2, -1.0)
+    pygame.event.post(pygame.event.Event(pygame.WINDOWFOCUSLOST))
+    state, _ = rig.poll()
+    assert (state.connected, state.throttle) == (True, 1.0)
+
+
 def test_another_device_is_pulled_without_harm() -> None:
     rig = Rig().g29()
     rig.plug(1, 9, "Microsoft X-Box 360 pad", XBOX)

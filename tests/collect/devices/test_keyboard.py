@@ -100,8 +100,22 @@ def test_reverse_toggles_and_control_q_quits() -> None:
     assert press(keyboard, pygame.K_q) is None
     assert keyboard.state(0.0).reverse is True
     press(keyboard, pygame.K_q)
+    assert keyboard.state(0.0).reverse is True, "the system's own repeat of a held key"
+    release(keyboard, pygame.K_q)
+    press(keyboard, pygame.K_q)
     assert keyboard.state(0.0).reverse is False
+    release(keyboard, pygame.K_q)
     assert press(keyboard, pygame.K_q, pygame.KMOD_LCTRL) is Action.QUIT
+
+
+def test_a_held_key_acts_once_and_only_a_takeover_each_time() -> None:
+    keyboard = Keyboard()
+    assert [press(keyboard, pygame.K_p) for _ in range(3)] == [Action.TOGGLE, None, None]
+    assert [press(keyboard, pygame.K_t) for _ in range(2)] == [Action.TAKEOVER, Action.TAKEOVER]
+    release(keyboard, pygame.K_p)
+    assert press(keyboard, pygame.K_p) is Action.TOGGLE
+    keyboard.handle(pygame.event.Event(pygame.WINDOWFOCUSLOST))
+    assert press(keyboard, pygame.K_p) is Action.TOGGLE, "it was let go elsewhere"
 
 
 def test_keys_let_go_when_the_window_loses_the_focus() -> None:
@@ -111,7 +125,10 @@ def test_keys_let_go_when_the_window_loses_the_focus() -> None:
     assert (keyboard.handbrake, keyboard.braking) == (True, True)
     keyboard.handle(pygame.event.Event(pygame.WINDOWFOCUSLOST))
     keyboard.advance(0.05)
-    assert (keyboard.state(0.0).throttle, keyboard.handbrake) == (0.0, False)
+    assert (keyboard.state(0.0).throttle, keyboard.handbrake, keyboard.focused) == (0.0, False, False)
+    keyboard.handle(pygame.event.Event(pygame.WINDOWFOCUSGAINED))
+    keyboard.advance(0.05)
+    assert (keyboard.state(0.0).throttle, keyboard.handbrake, keyboard.focused) == (0.0, False, True)
 
 
 def test_every_action_has_a_key_and_every_line_of_help_a_meaning() -> None:
