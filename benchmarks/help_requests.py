@@ -49,10 +49,11 @@ def main() -> None:
         for rate in options.rate or [FALSE_PER_HOUR, 60.0, 120.0]:
             learnt = calibrate(found[::2], rate)
             unseen = evaluate(found[1::2], learnt.threshold_m)
+            why = unseen.off_because(Exposure()) or "good enough to use"
             print(
                 f"  asked for {rate:.0f}/h: threshold {learnt.threshold_m:.2f} m; on unseen drives "
                 f"{unseen.false_per_hour:.0f} false/h in {unseen.hours:.2f} h, "
-                f"{unseen.foreseen} of {unseen.needs} needs foreseen: {unseen.off_because(Exposure()) or 'good enough to use'}"
+                f"{unseen.foreseen} of {unseen.needs} needs foreseen: {why}"
             )
 
 

@@ -12,7 +12,6 @@ import os
 from multiprocessing.connection import Connection
 
 from ..errors import TakeoverError
-from .policy import Policy
 
 NICE, NICE_OF_WORDS = 5, 10  # a plan may be late by a few ms, a control may not
 
@@ -27,6 +26,10 @@ def main() -> None:
     arguments = parser.parse_args()
     pipe = Connection(arguments.pipe)
     os.nice(NICE_OF_WORDS if arguments.words else NICE)
+    from .policy import (
+        Policy,
+    )  # seconds of work: a policy that is started again beside a drive must not slow it down
+
     with contextlib.suppress(EOFError, OSError):  # the cockpit went away: nothing is left to do
         try:
             policy = Policy.load(arguments.policy)
