@@ -38,6 +38,7 @@ import pygame
 
 from takeover.collect.cockpit.app import DriveSettings, drive_episode
 from takeover.collect.cockpit.hud import Hud
+from takeover.collect.cockpit.layers import Layers
 from takeover.collect.cockpit.links import Links, LinkSettings
 from takeover.collect.cockpit.views import HEIGHT_PX, WIDTH_PX
 from takeover.collect.devices.devices import Devices
@@ -97,11 +98,11 @@ class StallingHud:
     def __init__(self, hud: Hud, stalls: bool) -> None:
         self._hud, self._stalls = hud, stalls
 
-    def draw(self, surface: Any, picture: Any, state: Any, inset: Any = None) -> None:
-        """Draw, or stall first."""
+    def prepare(self, state: Any, inset: Any = None) -> Layers:
+        """Prepare, or stall first."""
         if self._stalls and random.random() < 0.3:
             time.sleep(1.0)
-        self._hud.draw(surface, picture, state, inset)
+        return self._hud.prepare(state, inset)
 
 
 def _post(key: int, kind: int) -> float:

@@ -22,8 +22,9 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import numpy as np
 import pygame
 
-from takeover.collect.cockpit.hud import Hud, copy_picture
+from takeover.collect.cockpit.hud import Hud
 from takeover.collect.cockpit.hud_state import HudState, Notice
+from takeover.collect.cockpit.layers import copy_picture
 from takeover.collect.cockpit.overlay import driver_path
 from takeover.vocabulary import Authority, Control, HandoverState
 

@@ -3,8 +3,9 @@
     python -P benchmarks/human_round.py [--episodes 3] [--home DIR] [--pictures DIR]
 
 From the first key to a refined generation: consent, start page, drives with takeovers by the brake pedal, labels, hand-back,
-sealed episodes, segments, pairs, a registered generation with its gate. The run is killed with SIGKILL after its first
-sealed drive, and the same command goes on. Needs Xvfb and xdotool. Prints JSON; exit status 1 when something is missing.
+sealed episodes, segments, pairs, the end page, a registered generation with its gate. The run is killed with SIGKILL after
+its first sealed drive, and the same command goes on. Needs Xvfb and xdotool. Prints JSON; exit status 1 when something is
+missing.
 """
 
 from __future__ import annotations
@@ -147,6 +148,16 @@ def drive(
         turn += 1
 
 
+def leave(screen: Screen, process: subprocess.Popen[bytes], pictures: Path | None) -> None:
+    """Read the end page, and close it."""
+    until_s = time.monotonic() + TIMEOUT_S
+    time.sleep(4.0)  # the last drive is sealed; its takeovers become pairs
+    _shot(screen, pictures, "end")
+    while screen.has_window() and process.poll() is None and time.monotonic() < until_s:
+        screen.keys("key", "Return")
+        time.sleep(1.0)
+
+
 def _shot(screen: Screen, folder: Path | None, name: str) -> None:
     if folder is not None and name:
         screen.picture().save(folder / f"{name}.png")
@@ -203,6 +214,7 @@ def main() -> None:
             before = driven(home)
             with running(home) as process:
                 drive(screen, home, process, arguments.episodes, None)
+                leave(screen, process, arguments.pictures)
                 process.wait(TIMEOUT_S)
                 status = process.returncode
         finally:

@@ -25,6 +25,7 @@ FALSE_PER_HOUR = (
     12.0  # the default rate; a rate below one request in all recorded hours cannot be told from none
 )
 RELEASE = 0.7  # a request's cause is gone below this share of the threshold
+REQUEST = "request"  # kind of the event; data: why, a `HelpReason`
 OFF_ROUTE_M = 5.5  # a lane and a half: passing an obstacle takes less
 OFF_HEADING_RAD = 1.2
 READ_HOURS = 4.0  # of the newest drives; older ones say little of what the generation meets now
@@ -232,6 +233,40 @@ def traces_of(
             if left_s <= 0.0:
                 break
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a policy really asked for in some drives.
+
+    Attributes:
+        reasons: How often, by `HelpReason`.
+        false: Requests that no takeover and no infraction followed within REQUEST_S.
+        hours: Of the policy's driving.
+    """
+
+    reasons: dict[str, int]
+    false: int
+    hours: float
+
+    @property
+    def false_per_hour(self) -> float:
+        """The rate; 0 when it did not drive."""
+        return self.false / self.hours if self.hours > 0.0 else 0.0
+
+
+def asked_in(episodes: Iterable[EpisodeReader]) -> Asked:
+    """Requests for help in recorded drives."""
+    reasons: dict[str, int] = {}
+    false, driven_s = 0, 0.0
+    for episode in episodes:
+        trace = trace_of(episode)
+        driven_s += trace.driven_s
+        for event in episode.events:
+            if event.kind == REQUEST:
+                reasons[event.data["why"]] = reasons.get(event.data["why"], 0) + 1
+                false += not _needed(trace, event.tick * TICK_S)
+    return Asked(reasons, false, driven_s / 3600.0)
 
 
 def evaluate(traces: Sequence[ConfidenceTrace], threshold_m: float) -> Calibration:

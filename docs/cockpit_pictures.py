@@ -1,226 +1,253 @@
-"""Makes pictures of `cockpit.md` from recorded drives: `python -P docs/cockpit_pictures.py HOME`.
+"""Takes the pictures of `cockpit.md` from `loop drive` itself, on a virtual screen with real keys: nothing is posed.
 
-They are `pictures/cockpit-{autonomous,driver,states,replay}.png`; request, hand-back and end were taken from the window.
-HOME holds the drives of a finished `loop run`. Roads, agents, speeds, plans and takeovers are recorded; they are drawn again
-by the cockpit's own code. What unattended drives have not (a request for help, a hand-back, hands) is posed.
+    python -P docs/cockpit_pictures.py HOME [--out DIR]
+
+HOME is a folder with a champion; it is copied, so nothing is recorded there. Each of day, rain and night is one drive: the
+policy drives, is stopped (SIGSTOP) until it asks for help, the driver brakes, says why, hands back; then it is stopped once
+more and nobody answers. The script looks at the screen for the frame's colour and presses keys by xdotool. Needs Xvfb and
+xdotool.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
+import shutil
+import signal
+import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-
-import pygame
+import numpy as np
 from PIL import Image
 
-from takeover.collect.alerts import TABLE
-from takeover.collect.cockpit.hud import Hud
-from takeover.collect.cockpit.hud_state import HudState, Level, Notice, ReasonPrompt
-from takeover.collect.cockpit.labels import KEYS, REASONS, VERDICTS, WORDS
-from takeover.collect.cockpit.overlay import driver_path
-from takeover.collect.cockpit.recorded import Recorded
-from takeover.collect.cockpit.replay import Theatre
-from takeover.collect.cockpit.rerender import Rerenderer, weather_look
-from takeover.collect.cockpit.views import CHASE, HEIGHT_PX, HOOD, WIDTH_PX
-from takeover.collect.devices.keyboard import HELP
-from takeover.store.episodes import EpisodeReader, sealed
-from takeover.vocabulary import Authority, CameraSpec, Control, HandoverState
+from takeover.collect.cockpit.looks import LOOKS
+from takeover.store.episodes import EpisodeReader, complete
+from takeover.vocabulary import HandoverState
 
 PICTURES = Path(__file__).parent / "pictures"
-SIZE = (WIDTH_PX, HEIGHT_PX)
-WEATHER: dict[str, dict[str, float]] = {
-    "day": {},
-    "night": {"sun_altitude_angle": -30.0},
-    "rain": {"precipitation": 70.0, "cloudiness": 90.0, "wetness": 80.0, "sun_altitude_angle": 30.0},
+DISPLAY = ":96"
+SIZE = (1280, 720)
+# Presses of C from each case's clear noon; what is shown large in the page, and what the case is.
+WEATHERS = {"day": 0, "rain": 3, "night": 5}
+LARGE = (("autonomous", "day"), ("request", "rain"), ("driver", "night"), ("handback", "day"))
+SCENARIOS = {"day": "ParkedObstacle", "rain": "ConstructionObstacle", "night": "DynamicObjectCrossing"}
+NAMES = {
+    HandoverState.AUTONOMOUS: "autonomous",
+    HandoverState.REQUESTED: "request",
+    HandoverState.DRIVER: "driver",
+    HandoverState.HANDBACK: "handback",
+    HandoverState.PROBATION: "probation",
+    HandoverState.SAFE_STOP: "safe-stop",
 }
+SEEN_PX = ((4, 300), (1276, 300), (4, 420))  # of the frame around the picture
+PATIENCE_S = 60.0
+COLOURS = 200  # of a picture on disk
 
 
-@dataclass(frozen=True)
-class Shot:
-    """One picture: a scenario, a moment relative to its takeover, and what is posed."""
+class Screen:
+    """A virtual screen with keys and one window."""
 
-    name: str
-    scenario: str
-    after_s: float
-    camera: CameraSpec
-    weather: str
-    pose: Callable[[HudState], HudState]
+    def __init__(self, folder: Path) -> None:
+        self._buffer = folder / "Xvfb_screen0"
+        self._process = subprocess.Popen(
+            ["Xvfb", DISPLAY, "-screen", "0", "1280x720x24", "-fbdir", str(folder), "-nolisten", "tcp"],
+            stderr=subprocess.DEVNULL,
+        )
+        while not self._buffer.exists():
+            time.sleep(0.05)
+
+    def keys(self, *command: str) -> None:
+        """One call of xdotool."""
+        subprocess.run(["xdotool", *command], env={**os.environ, "DISPLAY": DISPLAY}, check=True)
+
+    def picture(self) -> Image.Image:
+        """What is on the screen."""
+        data = self._buffer.read_bytes()
+        head = np.frombuffer(data[:100], ">u4")
+        size, width, height, line, colours = (int(head[i]) for i in (0, 4, 5, 12, 19))
+        pixels = np.frombuffer(data, np.uint8, line * height, size + 12 * colours)
+        return Image.fromarray(pixels.reshape(height, line // 4, 4)[:, :width, 2::-1])
+
+    def shows(self, state: HandoverState) -> bool:
+        """Whether the frame around the picture has the state's colour."""
+        picture = self.picture()
+        seen = [picture.getpixel(place) for place in SEEN_PX]
+        return any(tuple(colour) == LOOKS[state].colour for colour in seen)  # type: ignore[arg-type]
+
+    def await_state(self, state: HandoverState) -> Image.Image:
+        """The first picture of a state."""
+        until_s = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until_s:
+            if self.shows(state):
+                return self.picture()
+            time.sleep(0.01)
+        raise SystemExit(f"{NAMES[state]} has not come in {PATIENCE_S:g} s")
+
+    def close(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait()
 
 
-def in_charge(state: HudState) -> HudState:
-    """The policy drives and says why."""
-    return replace(
-        state,
-        authority=Authority.POLICY,
-        handover=HandoverState.AUTONOMOUS,
-        takeovers=0,
-        driver_m=None,
-        device=None,
-        ghost_steer=None,
-        notices=(),
-        reasoning="People wait beside the crossing. If I keep my speed one may step out before me. So I slow down "
-        "and keep my lane.",
+@contextmanager
+def cockpit(home: Path, weather: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`loop drive` in its window."""
+    command = [sys.executable, "-P", "-m", "takeover", "drive", "--driver", "Robin"]
+    command += ["--scenarios", SCENARIOS[weather], "--seed", "4"]
+    environment = {**os.environ, "DISPLAY": DISPLAY, "OMP_NUM_THREADS": "1", "SDL_AUDIODRIVER": "dummy"}
+    environment |= {"LOOP_DRIVE__PRACTICE_S": "0"}
+    environment.pop("SDL_VIDEODRIVER", None)
+    with (home / "pictures.log").open("ab") as log:
+        process = subprocess.Popen(command, cwd=home, stdout=log, stderr=log, env=environment)
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            process.wait(30.0)
+
+
+def policies(process: subprocess.Popen[bytes]) -> list[int]:
+    """Process ids of the policy that plans."""
+    found = []
+    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+        words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+        if b"takeover.models.brain" in words and b"--words" not in words:
+            found.append(int(child))
+    return found
+
+
+def drive(screen: Screen, home: Path, weather: str, shots: dict[tuple[str, str], Image.Image]) -> None:
+    """One sitting of one drive in one weather, to the end page."""
+
+    def keep(state: HandoverState, after_s: float = 0.0) -> None:
+        taken = screen.await_state(state)
+        if after_s:
+            time.sleep(after_s)
+            taken = screen.picture()
+        shots[NAMES[state], weather] = taken
+
+    with cockpit(home, weather) as process:
+        until_s = time.monotonic() + PATIENCE_S
+        while not np.asarray(screen.picture()).any():
+            if process.poll() is not None or time.monotonic() > until_s:
+                raise SystemExit(f"no window came; see {home / 'pictures.log'}")
+            time.sleep(0.2)
+        time.sleep(2.0)
+        if not (home / "drivers.json").exists():
+            screen.keys("key", "Return")  # the name is given: consent
+            time.sleep(1.5)
+        screen.keys("key", "Return")
+        for _ in range(WEATHERS[weather]):
+            screen.keys("key", "c")
+        if weather == "night":
+            screen.keys("key", "Tab")
+        screen.await_state(HandoverState.AUTONOMOUS)
+        for _ in range(WEATHERS[weather]):
+            screen.keys("key", "c")
+        keep(HandoverState.AUTONOMOUS, 2.5)
+        for pid in policies(process):
+            os.kill(pid, signal.SIGSTOP)
+        keep(HandoverState.REQUESTED)
+        screen.keys("keydown", "s")
+        for pid in policies(process):
+            os.kill(pid, signal.SIGCONT)
+        screen.await_state(HandoverState.DRIVER)
+        time.sleep(0.2)
+        screen.keys("keyup", "s")
+        screen.keys("keydown", "w")
+        time.sleep(0.5)
+        screen.keys("keydown", "a")
+        screen.keys("key", "1")
+        keep(HandoverState.DRIVER, 0.2)
+        screen.keys("keyup", "a")
+        screen.keys("keyup", "w")
+        screen.keys("key", "g")
+        time.sleep(0.4)
+        screen.keys("key", "y")
+        keep(HandoverState.HANDBACK, 0.15)
+        keep(HandoverState.PROBATION, 0.3)
+        for pid in policies(process):
+            os.kill(pid, signal.SIGSTOP)
+        keep(HandoverState.SAFE_STOP, 0.4)
+        for pid in policies(process):
+            os.kill(pid, signal.SIGCONT)
+        screen.keys("key", "Escape")
+        before = screen.picture()
+        until_s = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until_s and screen.shows(HandoverState.SAFE_STOP):
+            time.sleep(0.1)
+        time.sleep(4.0)  # sealing and labels; then the page
+        shots["end", weather] = screen.picture()
+        assert before.size == SIZE
+        screen.keys("key", "Return")
+        process.wait(60.0)
+
+
+def replay(screen: Screen, home: Path) -> Image.Image:
+    """The newest drive with a takeover, watched in `loop replay`."""
+    newest = max(
+        (path for path in complete(home / "episodes") if EpisodeReader(path).meta.driver_kind == "human"),
+        key=lambda path: path.stat().st_mtime,
     )
+    command = [sys.executable, "-P", "-m", "takeover", "replay", newest.name]
+    environment = {**os.environ, "DISPLAY": DISPLAY}
+    environment.pop("SDL_VIDEODRIVER", None)
+    process = subprocess.Popen(command, cwd=home, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        time.sleep(6.0)
+        screen.keys("key", "Page_Down")
+        time.sleep(0.6)
+        screen.keys("key", "space")
+        time.sleep(0.6)
+        return screen.picture()
+    finally:
+        screen.keys("key", "Escape")
+        process.wait(30.0)
 
 
-def asks(state: HudState) -> HudState:
-    """The policy asks for help."""
-    told = TABLE["prompt"]
-    return replace(
-        in_charge(state),
-        handover=HandoverState.REQUESTED,
-        countdown_s=4.2,
-        alert=told.text,
-        alert_detail=told.detail,
-        alert_level=Level.WARNING,
-        reasoning="",
-        blink=0.1,
+def write(picture: Image.Image, name: str, out: Path) -> None:
+    """A small file."""
+    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(out / f"cockpit-{name}.png", optimize=True)
+
+
+def main() -> None:
+    """Drive, look, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-
-
-def driving(state: HudState) -> HudState:
-    """The driver has the car; the question is asked."""
-    asked = ReasonPrompt(
-        7.0,
-        tuple((name.removeprefix("reason_"), WORDS[reason.value]) for name, reason in REASONS.items()),
-        tuple((KEYS[name], WORDS[name]) for name in VERDICTS),
-        ("collision risk",),
-    )
-    hands = Control(0.16, 0.0, state.executed.brake)
-    return replace(
-        state,
-        authority=Authority.DRIVER,
-        handover=HandoverState.DRIVER,
-        device=hands,
-        ghost_steer=-0.05,
-        driver_m=driver_path(max(state.speed_mps, 4.0), 0.06),
-        prompt=asked,
-        reasoning="",
-        notices=(Notice("you took over: brake"),),
-    )
-
-
-def handing_back(state: HudState) -> HudState:
-    """Half of the blend."""
-    return replace(
-        in_charge(state),
-        handover=HandoverState.HANDBACK,
-        blend=0.55,
-        takeovers=1,
-        device=Control(0.05, 0.1, 0.0),
-        ghost_steer=0.02,
-        reasoning="",
-        notices=(Notice("the policy takes the car from here"),),
-    )
-
-
-def probation(state: HudState) -> HudState:
-    """The ten seconds after."""
-    return replace(
-        in_charge(state), handover=HandoverState.PROBATION, probation_s=7.4, takeovers=1, reasoning=""
-    )
-
-
-def stopping(state: HudState) -> HudState:
-    """Nobody took over."""
-    told = TABLE["stop_unanswered"]
-    return replace(
-        in_charge(state),
-        authority=Authority.SAFE_STOP,
-        handover=HandoverState.SAFE_STOP,
-        alert=told.text,
-        alert_detail=told.detail,
-        alert_level=Level.CRITICAL,
-        executed=Control(0.0, 0.0, 0.6),
-        plan_m=None,
-        reasoning="",
-        blink=0.1,
-    )
-
-
-SHOTS = (
-    Shot("autonomous", "PedestrianCrossing", -1.6, CHASE, "day", in_charge),
-    Shot("request", "ConstructionObstacle", -0.8, CHASE, "rain", asks),
-    Shot("driver", "DynamicObjectCrossing", 0.4, HOOD, "night", driving),
-    Shot("handback", "ParkedObstacle", -1.0, CHASE, "day", handing_back),
-    Shot("probation", "HardBreakRoute", -1.5, HOOD, "rain", probation),
-    Shot("safe-stop", "OppositeVehicleRunningRedLight", -1.0, CHASE, "night", stopping),
-)
-
-
-def episode_of(home: Path, scenario: str) -> Path:
-    """The first drive of a scenario with a takeover after two seconds."""
-    for path in sealed(home / "episodes"):
-        reader = EpisodeReader(path)
-        taken = [event.tick for event in reader.events if event.kind == "takeover"]
-        if reader.meta.case.scenario == scenario and taken and taken[0] > 45 and not reader.truncated:
-            return path
-    raise SystemExit(f"{home} holds no {scenario} with a takeover")
-
-
-def draw(home: Path, shot: Shot, hud: Hud) -> pygame.Surface:
-    """One picture of the window."""
-    recorded = Recorded(episode_of(home, shot.scenario))
-    reader, meta = recorded.reader, recorded.reader.meta
-    tick = min(recorded.takeovers[0] + round(20 * shot.after_s), recorded.last)
-    drawer = Rerenderer(meta.map_name, meta.map_sha256, meta.route_centerline_m, {})
-    drawer.weather = weather_look(WEATHER[shot.weather])
-    here = reader.ego(tick), reader.agents_at(tick), reader.lights(tick)
-    own = meta.cameras[0]
-    picture = pygame.image.frombuffer(drawer.picture(shot.camera, *here).data, SIZE, "BGRA")
-    seen = drawer.picture(own, *here)
-    seen[..., 3] = 255
-    inset = pygame.image.frombuffer(seen.data, (own.width_px, own.height_px), "BGRA")
-    state = replace(
-        recorded.state(tick, shot.camera),
-        replay=False,
-        recording=True,
-        fps=30.0,
-        episode="drive 3 of 10",
-        inset="what the policy sees",
-    )
-    surface = pygame.Surface(SIZE, 0, 32)
-    hud.draw(surface, picture, shot.pose(state), inset)
-    return surface
-
-
-def colours(pictures: dict[str, pygame.Surface]) -> pygame.Surface:
-    """All states side by side, small."""
-    width, height = WIDTH_PX // 2, HEIGHT_PX // 2
-    sheet = pygame.Surface((2 * width, 3 * height), 0, 32)
-    for at, picture in enumerate(pictures.values()):
-        small = pygame.transform.smoothscale(picture, (width, height))
-        sheet.blit(small, (width * (at % 2), height * (at // 2)))
-    return sheet
-
-
-def replayed(home: Path) -> pygame.Surface:
-    """The replay's window with its timeline."""
-    theatre = Theatre(Recorded(episode_of(home, "ParkedObstacle")))
-    theatre.player.seek(theatre.recorded.takeovers[0] + 8)
-    surface = pygame.Surface(SIZE, 0, 32)
-    theatre.draw(surface)
-    return surface
-
-
-def main(home: Path) -> None:
-    """Draw and write."""
-    pygame.font.init()
-    hud = Hud(SIZE, HELP)
-    pictures = {shot.name: draw(home, shot, hud) for shot in SHOTS}
-    others = {"states": colours(pictures), "replay": replayed(home)}
-    for name in ("request", "handback", "probation", "safe-stop"):
-        del pictures[name]  # they are on the sheet of states
-    for name, picture in {**pictures, **others}.items():
-        rgb = Image.fromarray(pygame.surfarray.array3d(picture).swapaxes(0, 1))
-        rgb.save(PICTURES / f"cockpit-{name}.png", optimize=True)
+    parser.add_argument("home", type=Path)
+    parser.add_argument("--out", type=Path, default=PICTURES)
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    shots: dict[tuple[str, str], Image.Image] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        home = Path(scratch) / "home"
+        leave = shutil.ignore_patterns("*.py", "docs", "tests", "collect", "refine", "models", "scoring")
+        shutil.copytree(arguments.home, home, ignore=leave)
+        screen = Screen(Path(scratch))
+        try:
+            for weather in WEATHERS:
+                drive(screen, home, weather, shots)
+            shots["replay", ""] = replay(screen, home)
+        finally:
+            screen.close()
+    for name, weather in LARGE:
+        write(shots[name, weather], name, arguments.out)
+    write(shots["end", "night"], "end", arguments.out)
+    write(shots["replay", ""], "replay", arguments.out)
+    for weather in WEATHERS:
+        sheet = Image.new("RGB", (SIZE[0], 3 * SIZE[1] // 2))
+        for at, name in enumerate(NAMES.values()):
+            small = shots[name, weather].resize((SIZE[0] // 2, SIZE[1] // 2), Image.Resampling.LANCZOS)
+            sheet.paste(small, (SIZE[0] // 2 * (at % 2), SIZE[1] // 2 * (at // 2)))
+        write(sheet, f"states-{weather}", arguments.out)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

@@ -28,9 +28,10 @@ from ..session import POLICY_FRAMES, policy_input, with_ledger
 from .dash import Dash, EpisodeInfo
 from .gauges import words_of
 from .labels import LABEL_EVENT, LabelPrompt
+from .layers import surface_of
 from .links import Links
 from .messages import Question, SetOut, Step
-from .painter import Draws, Painter
+from .painter import Painter, Prepares
 from .pause import Pause
 from .pilot import Pilot, Turn
 from .revival import Revival
@@ -47,7 +48,7 @@ def drive_episode(
     case: Case,
     devices: Hands,
     window: pygame.Surface,
-    hud: Draws,
+    hud: Prepares,
     *,
     episodes: Path,
     recording: Recording | None,
@@ -62,7 +63,7 @@ def drive_episode(
         case: What to drive.
         devices: Hands and feet.
         window: SDL's window.
-        hud: Composes its picture; not used elsewhere meanwhile.
+        hud: Prepares what lies over the picture; not used elsewhere meanwhile.
         episodes: The `episodes` folder.
         recording: Identity of the recording; None records nothing.
         info: What the HUD says of the episode.
@@ -94,7 +95,7 @@ class EpisodeLoop:
         case: Case,
         devices: Hands,
         window: pygame.Surface,
-        hud: Draws,
+        hud: Prepares,
         episodes: Path,
         recording: Recording | None,
         info: EpisodeInfo,
@@ -104,7 +105,7 @@ class EpisodeLoop:
         self._links, self._case, self._devices, self._window = links, case, devices, window
         self._episodes, self._recording, self._info = episodes, recording, info
         self._settings, self._chime = settings, chime
-        self._painter = Painter(hud, window.get_size(), links.world.picture, settings.fps)
+        self._painter = Painter(hud, settings.fps)
         self._prompt = LabelPrompt()
         self._end: End | None = None
         self._outcome: Outcome | None = None
@@ -367,9 +368,10 @@ class EpisodeLoop:
                 self._sounding = name
                 if alert is not None:
                     self._chime(alert.sound)
-        finished = self._painter.take()
-        if finished is not None:
-            self._window.blit(finished, (0, 0))
+        layers = self._painter.take()
+        if layers is not None:
+            picture = self._links.world.picture()
+            layers.put(self._window, surface_of(picture) if picture is not None else None)
             pygame.display.flip()
 
     def _close_tape(self) -> Path | None:

@@ -13,9 +13,11 @@ from ...errors import TakeoverError, UsageError
 from ...sim_bridge.scenarios.cases import NOMINAL_TYPES
 from ...store import queries
 from ...store.database import Store
-from ...store.episodes import complete
+from ...store.episodes import EpisodeReader, complete
+from ..help_requests import asked_in
 from ..jobs import EpisodeJob
 from ..labels import annotate
+from .confidence import asked_row
 from .schedule import Schedule, driven_cases, tallies
 from .sitting import (
     Car,
@@ -190,7 +192,9 @@ def with_takeovers(store: Store, summary: SittingSummary, window: Cockpit) -> Si
         }
         for line in lines
     )
-    return replace(summary, takeovers=rows, pairs=sum(line.pairs for line in lines))
+    there = {path.name: path for path in complete(store.episodes)}
+    asked = asked_in(EpisodeReader(there[name]) for name in summary.episodes if name in there)
+    return replace(summary, takeovers=rows, pairs=sum(line.pairs for line in lines), asked=asked_row(asked))
 
 
 def _ended(

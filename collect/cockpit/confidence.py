@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from ...config import DriveConfig
-from ..help_requests import Calibration, Exposure
+from ..handover import HelpReason
+from ..help_requests import Asked, Calibration, Exposure
 
 
 def exposure_of(config: DriveConfig) -> Exposure:
@@ -41,4 +42,33 @@ def confidence_words(row: dict[str, Any], name: str = "") -> str:
     return (
         f"{name} asks for help when its plans disagree by {row['asks_above_m']:.2f} m: on {row['hours']:.1f} recorded "
         f"hours {row['foreseen']} of {row['needs']} needs foreseen, {row['false_per_hour']:.0f} false requests an hour"
+    )
+
+
+_REASONS = {
+    HelpReason.STALE_PLAN: "late",
+    HelpReason.LOW_CONFIDENCE: "unsure",
+    HelpReason.OUT_OF_DOMAIN: "off its road or route",
+}
+
+
+def asked_row(asked: Asked) -> dict[str, Any]:
+    """What a policy asked for in a sitting, for the summary."""
+    return {
+        "requests": sum(asked.reasons.values()),
+        "reasons": asked.reasons,
+        "false": asked.false,
+        "hours": asked.hours,
+        "false_per_hour": asked.false_per_hour,
+    }
+
+
+def asked_words(row: dict[str, Any]) -> str:
+    """`asked_row` for people."""
+    if not row["requests"]:
+        return "the policy never asked for help"
+    why = ", ".join(f"{count} {_REASONS[HelpReason(name)]}" for name, count in sorted(row["reasons"].items()))
+    return (
+        f"the policy asked for help: {why}; nothing followed {row['false']} of them, {row['false_per_hour']:.0f} false "
+        f"requests an hour in {60.0 * row['hours']:.1f} minutes of its driving"
     )

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pygame
 
 from .hud_state import HudState
-from .painter import Draws
+from .layers import Layers
+from .painter import Prepares
 
 STEP_S = 0.1
 # Seconds after the place was entered, key, seconds held; letters are typed.
@@ -38,7 +39,7 @@ class Demo:
         with self._lock:
             self._place, self._since_s = place, time.monotonic()
 
-    def watching(self, hud: Draws) -> Draws:
+    def watching(self, hud: Prepares) -> Prepares:
         """The HUD of one drive; the place is `drive` from its first picture of a moving world on."""
         return _Watched(hud, lambda: self.at("drive"))
 
@@ -67,20 +68,14 @@ class Demo:
 
 
 class _Watched:
-    def __init__(self, hud: Draws, begun: Callable[[], None]) -> None:
+    def __init__(self, hud: Prepares, begun: Callable[[], None]) -> None:
         self._hud, self._begun, self._moves = hud, begun, False
 
-    def draw(
-        self,
-        surface: pygame.Surface,
-        picture: pygame.Surface | None,
-        state: HudState,
-        inset: pygame.Surface | None = None,
-    ) -> None:
+    def prepare(self, state: HudState, inset: pygame.Surface | None = None) -> Layers:
         if not self._moves and state.time_s > 0.0:
             self._moves = True
             self._begun()
-        self._hud.draw(surface, picture, state, inset)
+        return self._hud.prepare(state, inset)
 
 
 def _post(kind: int, key: int) -> None:

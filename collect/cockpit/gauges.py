@@ -8,6 +8,7 @@ import re
 import pygame
 
 from .hud_state import HIDDEN, HudState, Level, ReasonPrompt
+from .layers import Layers
 from .looks import MINT, PURPLE, SKY, VERMILION, YELLOW, Look
 from .paint import bar, key_cap, limit_sign, plate, wheel_at
 from .text import DARK, MUTED, WHITE, Colour, Text
@@ -87,18 +88,18 @@ def trip(text: Text, scenario: str, episode: str, generation: str) -> pygame.Sur
     return made
 
 
-def trip_values(surface: pygame.Surface, text: Text, state: HudState, place: tuple[int, int]) -> None:
+def trip_values(layers: Layers, text: Text, state: HudState, place: tuple[int, int]) -> None:
     """Clock and progress, straight onto the window: cheaper than painting the panel anew on every picture."""
     x, y = place
     minutes, seconds = divmod(int(state.time_s), 60)
     clock = text.line(f"{minutes}:{seconds:02d}", 15, MUTED)
-    surface.blit(clock, (x + TRIP[0] - 16 - clock.get_width(), y + 12))
+    layers.blit(clock, (x + TRIP[0] - 16 - clock.get_width(), y + 12))
     where = f"{state.progress_m:.0f} m"
     if state.route_m > 0.0:
         where = f"{state.progress_m:.0f} of {state.route_m:.0f} m"
         share = min(max(state.progress_m / state.route_m, 0.0), 1.0)
-        surface.fill(SKY, (x + 17, y + 41, round(share * (TRIP[0] - 34)), 5))
-    surface.blit(text.line(where, 13, MUTED), (x + 16, y + 53))
+        layers.fill(SKY, (x + 17, y + 41, round(share * (TRIP[0] - 34)), 5))
+    layers.blit(text.line(where, 13, MUTED), (x + 16, y + 53))
 
 
 def status(text: Text, state: HudState, lit: bool) -> pygame.Surface:
@@ -139,35 +140,35 @@ def cluster(text: Text, limit_kmh: int, has_ghost: bool) -> pygame.Surface:
     return made
 
 
-def cluster_values(surface: pygame.Surface, text: Text, state: HudState, place: tuple[int, int]) -> None:
+def cluster_values(layers: Layers, text: Text, state: HudState, place: tuple[int, int]) -> None:
     """Wheel with its ghost, pedals, gear, speed and time to collision, straight onto the window."""
     x, y = place
     hands = state.device if state.device is not None else state.executed
     corner = (x + HUB[0] - WHEEL_PX, y + HUB[1] - WHEEL_PX)
     if state.ghost_steer is not None:
-        surface.blit(wheel_at(state.ghost_steer, WHEEL_LOCK_DEG, WHEEL_PX, GHOST_COLOUR), corner)
-    surface.blit(wheel_at(hands.steer, WHEEL_LOCK_DEG, WHEEL_PX, WHEEL_COLOUR), corner)
+        layers.blit(wheel_at(state.ghost_steer, WHEEL_LOCK_DEG, WHEEL_PX, GHOST_COLOUR), corner)
+    layers.blit(wheel_at(hands.steer, WHEEL_LOCK_DEG, WHEEL_PX, WHEEL_COLOUR), corner)
     for (left, _), share, colour in zip(PEDALS, (hands.throttle, hands.brake), (MINT, RED), strict=True):
         high = round(64 * min(max(share, 0.0), 1.0))
-        surface.fill(colour, (x + left + 1, y + 79 - high, 12, high))
-    surface.blit(
+        layers.fill(colour, (x + left + 1, y + 79 - high, 12, high))
+    layers.blit(
         text.line("R" if state.reverse else "D", 22, YELLOW if state.reverse else WHITE, bold=True),
         (x + 212, y + 32),
     )
     if state.handbrake:
-        surface.blit(text.line("(P)", 15, RED, bold=True), (x + 206, y + 60))
+        layers.blit(text.line("(P)", 15, RED, bold=True), (x + 206, y + 60))
     if state.blink < 0.5:
         for side, left in ((-1, 200), (1, 228)):
             if state.blinker in (side, 2):
-                surface.blit(text.line("◀" if side < 0 else "▶", 15, MINT), (x + left, y + 10))
+                layers.blit(text.line("◀" if side < 0 else "▶", 15, MINT), (x + left, y + 10))
     speed = text.line(f"{abs(state.speed_mps) * KMH:.0f}", 56, WHITE, bold=True)
-    surface.blit(speed, (x + 346 - speed.get_width(), y + 44 - speed.get_height() // 2))
+    layers.blit(speed, (x + 346 - speed.get_width(), y + 44 - speed.get_height() // 2))
     near = state.ttc_s < TTC_SHOWN_S
     colour = (RED if state.ttc_s < TTC_URGENT_S else YELLOW) if near else MUTED
     line = text.line(f"{state.ttc_s:.1f} s" if near else "clear", 20 if near else 16, colour, bold=near)
-    surface.blit(line, (x + 508 - line.get_width() // 2, y + 44 - line.get_height() // 2))
+    layers.blit(line, (x + 508 - line.get_width() // 2, y + 44 - line.get_height() // 2))
     line = text.line("collision in" if near else "ahead", 11, MUTED)
-    surface.blit(line, line.get_rect(midbottom=(x + 508, y + CLUSTER[1] - 7)))
+    layers.blit(line, line.get_rect(midbottom=(x + 508, y + CLUSTER[1] - 7)))
 
 
 def _caption(text: Text, made: pygame.Surface, words: str, x: int) -> None:
@@ -191,11 +192,12 @@ def reasoning(text: Text, words: str, shadow: bool) -> pygame.Surface:
     return made
 
 
-def notice(text: Text, words: str) -> pygame.Surface:
+def notice(text: Text, words: str, opacity: float) -> pygame.Surface:
     """One line of what just happened."""
     line = text.line(words, 14, WHITE)
     made = plate((line.get_width() + 32, 32), radius_px=9).copy()
     made.blit(line, (16, 16 - line.get_height() // 2))
+    made.set_alpha(round(255 * opacity))
     return made
 
 

@@ -15,6 +15,7 @@ from .text import DARK, WHITE, Colour
 
 BLUE: Colour = (0, 75, 187)
 SKY: Colour = (86, 180, 233)
+PALE: Colour = (150, 172, 186)  # SKY, washed out
 VERMILION: Colour = (212, 71, 0)
 GREEN: Colour = (22, 205, 130)
 YELLOW: Colour = (245, 225, 71)

@@ -12,7 +12,7 @@ from .text import DARK, Colour, Text
 
 Size = tuple[int, int]
 FINE = 3  # shapes are painted this many times larger and then made smaller: smooth edges
-PLATE = (14, 18, 24, 176)
+PLATE = (20, 25, 33, 255)  # opaque: what is not blended is only copied
 FRAME_PX = {Pattern.THIN: 8}
 WIDE_PX = 14
 WHEEL_STEP_DEG = 3
@@ -32,6 +32,7 @@ class Panels:
             return kept[1]
         self.painted += 1
         made = paint()
+        made.set_alpha(made.get_alpha(), pygame.RLEACCEL)  # opaque runs are copied, empty ones skipped
         self._kept[name] = (shows, made)
         return made
 

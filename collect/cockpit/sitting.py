@@ -21,7 +21,7 @@ from ...store.database import Store
 from ...vocabulary import TICK_S, Case, Outcome
 from ..help_requests import Calibration, calibration_of
 from ..recorder import Recording
-from .confidence import confidence_row, confidence_words, exposure_of
+from .confidence import asked_words, confidence_row, confidence_words, exposure_of
 from .drivers import Driver, DriverBook
 from .gauges import words_of
 from .labels import WORDS
@@ -147,7 +147,8 @@ class SittingSummary:
     """What came of a sitting; `--json` prints it.
 
     `confidence` has one entry for each generation: whether plans that disagree foresaw need on its recorded drives, at how
-    many false requests per hour, above which disagreement it asks for help (None: it does not), and why not.
+    many false requests per hour, above which disagreement it asks for help (None: it does not), and why not. `asked` is
+    what it really asked for in this sitting.
     """
 
     driver: str
@@ -161,6 +162,7 @@ class SittingSummary:
     episodes: tuple[str, ...] = ()
     generations: tuple[str, ...] = ()
     confidence: tuple[dict[str, Any], ...] = ()
+    asked: dict[str, Any] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
     left: bool = False
     blind: bool = False
@@ -179,6 +181,7 @@ class SittingSummary:
             lines.append(
                 f"  {row['episode_id'][:8]} tick {row['onset_tick']:>5}  {row['words']:<40} {said:<28} {came}"
             )
+        lines += [f"  {asked_words(self.asked)}"] if self.asked else []
         if not self.blind:
             lines += [f"  {confidence_words(row)}" for row in self.confidence]
         lines += [f"  fault: {fault}" for fault in self.faults]

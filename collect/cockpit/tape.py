@@ -16,12 +16,13 @@ from ...vocabulary import Authority, EgoState, HandoverState, Outcome, Plan
 from ..arbiter import Decision
 from ..devices.state import Action, DeviceState
 from ..driver_words import GAS, GAS_END, PRACTICE, TAKEOVER
+from ..help_requests import REQUEST
 from ..recorder import Recorder, Recording
 from ..takeover_intent import Channel
 from .messages import SetOut, Step
 from .pilot import Turn
 
-HANDBACK, REFUSED, REQUEST = "handback", "handback_refused", "request"
+HANDBACK, REFUSED = "handback", "handback_refused"
 _CHANNELS = {Channel.STEERING: "steer"}  # the others are named as in the events
 
 

@@ -15,6 +15,7 @@ from takeover.collect.help_requests import (
     ConfidenceTrace,
     Exposure,
     HelpMonitor,
+    asked_in,
     calibrate,
     calibration_of,
     cross_checked,
@@ -209,3 +210,13 @@ def test_traces_come_from_sealed_drives(tmp_path: Path) -> None:
     assert (told.threshold_m, told.needs, told.hours) == (math.inf, 1, pytest.approx(ONSET * 0.05 / 3600.0))
     assert "0 of 60 minutes" in told.off_because(Exposure())
     assert calibration_of(root, "2", Exposure(0.0, 1)).false_per_hour == 0.0
+
+
+def test_requests_of_recorded_drives_are_counted_and_the_false_ones_too(tmp_path: Path) -> None:
+    needed = record(tmp_path, events=[("request", ONSET - 20, {"why": "stale_plan"})])
+    other = record(tmp_path, reason="wish", events=[("request", 10, {"why": "out_of_domain"})])
+    found = asked_in(EpisodeReader(path) for path in (needed, other))
+    assert found.reasons == {"stale_plan": 1, "out_of_domain": 1}
+    assert (found.false, found.hours) == (1, pytest.approx(2 * ONSET * 0.05 / 3600.0))
+    assert found.false_per_hour == pytest.approx(1 / found.hours)
+    assert asked_in([]).false_per_hour == 0.0

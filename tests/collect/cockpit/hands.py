@@ -9,7 +9,8 @@ from typing import Any
 import pygame
 
 from takeover.collect.cockpit.hud_state import HudState
-from takeover.collect.cockpit.painter import Draws
+from takeover.collect.cockpit.layers import Layers
+from takeover.collect.cockpit.painter import Prepares
 from takeover.collect.devices.state import Action, DeviceState, Kind
 
 
@@ -52,19 +53,13 @@ class ScriptedHands:
 class Watched:
     """A HUD that tells the hands the time of the episode."""
 
-    def __init__(self, hud: Draws, hands: ScriptedHands) -> None:
+    def __init__(self, hud: Prepares, hands: ScriptedHands) -> None:
         self._hud, self._hands = hud, hands
 
-    def draw(
-        self,
-        surface: pygame.Surface,
-        picture: pygame.Surface | None,
-        state: HudState,
-        inset: pygame.Surface | None = None,
-    ) -> None:
+    def prepare(self, state: HudState, inset: pygame.Surface | None = None) -> Layers:
         self.saw(state)
         self._hands.time_s = max(self._hands.time_s, state.time_s)
-        self._hud.draw(surface, picture, state, inset)
+        return self._hud.prepare(state, inset)
 
     def saw(self, state: HudState) -> None:
         """Faults of tests."""

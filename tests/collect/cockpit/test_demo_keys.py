@@ -10,11 +10,14 @@ import pytest
 
 from takeover.collect.cockpit import demo_keys
 from takeover.collect.cockpit.hud_state import HudState
+from takeover.collect.cockpit.layers import Layers
 
 
 class Paper:
-    def draw(self, *given: object) -> None:
-        """A HUD that draws nothing."""
+    """A HUD that shows nothing."""
+
+    def prepare(self, state: HudState, inset: pygame.Surface | None = None) -> Layers:
+        return Layers()
 
 
 def pressed(within_s: float) -> bool:
@@ -32,12 +35,11 @@ def test_the_keys_of_a_drive_are_counted_from_its_first_movement(monkeypatch: py
     monkeypatch.setattr(demo_keys, "KEYS", {"drive": ((0.0, pygame.K_t, 0.0),)})
     demo = demo_keys.Demo()
     hud = demo.watching(Paper())
-    surface = pygame.Surface((8, 8))
-    hud.draw(surface, None, HudState(time_s=0.0))
+    hud.prepare(HudState(time_s=0.0))
     assert not pressed(0.3)
-    hud.draw(surface, None, HudState(time_s=0.05))
+    hud.prepare(HudState(time_s=0.05))
     assert pressed(5.0)
-    hud.draw(surface, None, HudState(time_s=0.10))
+    hud.prepare(HudState(time_s=0.10))
     assert not pressed(0.3), "once"
     demo.close()
     pygame.display.quit()
