@@ -10,7 +10,7 @@ import pygame
 from .hud_state import HIDDEN, HudState, Level, ReasonPrompt
 from .layers import Layers
 from .looks import MINT, PURPLE, SKY, VERMILION, YELLOW, Look
-from .paint import bar, key_cap, limit_sign, plate, wheel_at
+from .paint import PLATE, bar, key_cap, limit_sign, plate, wheel_at
 from .text import DARK, MUTED, WHITE, Colour, Text
 
 KMH = 3.6
@@ -56,7 +56,7 @@ def banner(text: Text, look: Look, detail: str, share: float | None) -> pygame.S
 def countdown(text: Text, seconds: str) -> pygame.Surface:
     """The seconds that are left, large."""
     number = text.line(seconds, 76, WHITE, bold=True)
-    made = plate((number.get_width() + 64, 104), (*VERMILION, 226), 18).copy()
+    made = plate((number.get_width() + 64, 104), (*VERMILION, 255), 18).copy()
     made.blit(number, number.get_rect(center=made.get_rect().center))
     return made
 
@@ -68,7 +68,7 @@ def alert(text: Text, told: str, to_do: str, level: Level) -> pygame.Surface:
     detail = text.line(to_do, 14, ink)
     gap = 14 if to_do else 0
     width = words.get_width() + gap + detail.get_width() + 44
-    made = plate((width, 40), (*ground, 234), 10).copy()
+    made = plate((width, 40), (*ground, 255), 10).copy()
     made.blit(words, words.get_rect(midleft=(22, 20)))
     made.blit(detail, detail.get_rect(midright=(width - 22, 21)))
     return made
@@ -204,7 +204,7 @@ def notice(text: Text, words: str, opacity: float) -> pygame.Surface:
 def prompt(text: Text, asked: ReasonPrompt, seconds: int) -> pygame.Surface:
     """The question after a takeover."""
     width = 760
-    made = plate((width, 122), (14, 18, 24, 212), 16).copy()
+    made = plate((width, 122), PLATE, 16).copy()
     made.blit(text.line("Why did you take over?", 18, WHITE, bold=True), (20, 12))
     left = text.line(f"{seconds} s", 16, MUTED)
     made.blit(left, left.get_rect(topright=(width - 20, 14)))
@@ -230,7 +230,7 @@ def _choice(
 def keys_help(text: Text, keys: tuple[tuple[str, str], ...]) -> pygame.Surface:
     """The keys, in two columns."""
     rows = (len(keys) + 1) // 2
-    made = plate((940, 78 + 32 * rows), (14, 18, 24, 236), 18).copy()
+    made = plate((940, 78 + 32 * rows), PLATE, 18).copy()
     made.blit(text.line("Keys", 22, WHITE, bold=True), (32, 18))
     hint = text.line("H closes this", 14, MUTED)
     made.blit(hint, hint.get_rect(topright=(908, 24)))
@@ -246,14 +246,14 @@ def title(text: Text, words: str, detail: str) -> pygame.Surface:
     """Large words in the middle of the window."""
     large, small = text.line(words, 34, WHITE, bold=True), text.line(detail, 15, MUTED)
     width = max(large.get_width(), small.get_width()) + 80
-    made = plate((width, 96), (14, 18, 24, 224), 18).copy()
+    made = plate((width, 96), PLATE, 18).copy()
     made.blit(large, large.get_rect(midtop=(width // 2, 14)))
     made.blit(small, small.get_rect(midtop=(width // 2, 62)))
     return made
 
 
 def label(
-    text: Text, words: str, colour: Colour = WHITE, ground: tuple[int, int, int, int] = (14, 18, 24, 190)
+    text: Text, words: str, colour: Colour = WHITE, ground: tuple[int, int, int, int] = PLATE
 ) -> pygame.Surface:
     """A small tag."""
     line = text.line(words, 12, colour, bold=True)

@@ -207,8 +207,8 @@ class Hud:
             made = panels.get("help", self._keys, lambda: gauges.keys_help(text, self._keys))
             layers.blit(made, made.get_rect(center=(middle, self.size[1] // 2)))
         if state.paused:
-            told = gauges.PAUSED if state.resumes_s is None else gauges.going_on(state.resumes_s)
-            made = panels.get("paused", told, lambda: gauges.title(text, *told))
+            words = gauges.PAUSED if state.resumes_s is None else gauges.going_on(state.resumes_s)
+            made = panels.get("paused", words, lambda: gauges.title(text, *words))
             layers.blit(made, made.get_rect(center=(middle, self.size[1] // 2)))
 
 

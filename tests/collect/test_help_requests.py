@@ -202,7 +202,7 @@ def test_traces_come_from_sealed_drives(tmp_path: Path) -> None:
     assert traces_of(root, "2") == [found]
     record(tmp_path, generation="3")
     assert len(traces_of(root, "3")) == 2
-    assert len(traces_of(root, "3", hours=0.001)) == 1, "enough was read"
+    assert len(traces_of(root, "3", hours=0.0005)) == 1, "enough was read"
     assert traces_of(root, "9") == []
     os.utime(path, (0.0, 0.0))
     assert traces_of(root, "2", among=1) == [], "the newest drive of all is another generation's"

@@ -165,6 +165,7 @@ def test_the_keyboard_takes_over_from_a_lost_wheel(key: int) -> None:
 def test_a_keyboard_without_focus_is_as_good_as_unplugged(back: str) -> None:
     rig = Rig()
     rig.key(pygame.K_w)
+    rig.poll()
     assert rig.poll()[0].throttle > 0.0
     pygame.event.post(pygame.event.Event(pygame.WINDOWFOCUSLOST))
     state, _ = rig.poll()
