@@ -47,6 +47,7 @@ refine:
 """
 DISPLAY = ":97"
 TIMEOUT_S = 900.0
+CAP_PX, CAP = (124, 670), (226, 230, 236)
 # A drive's keys, over and over: (seconds to wait before, what xdotool does).
 DRIVE: tuple[tuple[float, tuple[str, ...]], ...] = (
     (3.0, ("keydown", "s")),
@@ -81,6 +82,18 @@ class Screen:
     def has_window(self) -> bool:
         """Whether something is shown; the only window gets the keys."""
         return bool(np.asarray(self.picture()).any())
+
+    def asks(self) -> bool:
+        """Whether a page waits for a key: the first key cap at its foot."""
+        return self.picture().getpixel(CAP_PX) == CAP
+
+    def await_page(self, process: subprocess.Popen[bytes]) -> None:
+        """Until a page waits for a key."""
+        until_s = time.monotonic() + TIMEOUT_S
+        while not self.asks():
+            if process.poll() is not None or time.monotonic() > until_s:
+                raise SystemExit("no page has come; see the home's stderr.txt")
+            time.sleep(0.1)
 
     def picture(self) -> Image.Image:
         """What is on the screen."""
@@ -124,17 +137,13 @@ def drive(
 ) -> None:
     """Press keys until so many drives are sealed, or the run has ended."""
     until_s = time.monotonic() + TIMEOUT_S
-    while not screen.has_window():
-        if process.poll() is not None or time.monotonic() > until_s:
-            raise SystemExit(f"no window came; see {home / 'stderr.txt'}")
-        time.sleep(0.2)
-    first = not (home / "drivers.json").exists()
-    time.sleep(1.0)
-    if first:
+    screen.await_page(process)
+    if not (home / "drivers.json").exists():
         _shot(screen, pictures, "consent")
         screen.keys("type", "--delay", "60", "Robin")
         screen.keys("key", "Return")
-        time.sleep(1.0)
+        time.sleep(0.5)
+        screen.await_page(process)
     _shot(screen, pictures, "start")
     screen.keys("key", "Return")
     turn = 0
@@ -150,12 +159,9 @@ def drive(
 
 def leave(screen: Screen, process: subprocess.Popen[bytes], pictures: Path | None) -> None:
     """Read the end page, and close it."""
-    until_s = time.monotonic() + TIMEOUT_S
-    time.sleep(4.0)  # the last drive is sealed; its takeovers become pairs
+    screen.await_page(process)
     _shot(screen, pictures, "end")
-    while screen.has_window() and process.poll() is None and time.monotonic() < until_s:
-        screen.keys("key", "Return")
-        time.sleep(1.0)
+    screen.keys("key", "Return")
 
 
 def _shot(screen: Screen, folder: Path | None, name: str) -> None:

@@ -29,7 +29,7 @@ REQUEST = "request"  # kind of the event; data: why, a `HelpReason`
 OFF_ROUTE_M = 5.5  # a lane and a half: passing an obstacle takes less
 OFF_HEADING_RAD = 1.2
 READ_HOURS = 4.0  # of the newest drives; older ones say little of what the generation meets now
-LOOKED_AT = 1500  # folders: a bound on the time before the first drive
+LOOKED_AT = 800  # folders: a bound on the time before the first drive
 _TIMES_S = np.arange(1, PLAN_POINTS + 1) * PLAN_STEP_S
 
 

@@ -45,6 +45,7 @@ NAMES = {
     HandoverState.SAFE_STOP: "safe-stop",
 }
 SEEN_PX = ((4, 300), (1276, 300), (4, 420))  # of the frame around the picture
+CAP_PX, CAP = (124, 670), (226, 230, 236)
 PATIENCE_S = 60.0
 COLOURS = 200  # of a picture on disk
 
@@ -78,6 +79,18 @@ class Screen:
         picture = self.picture()
         seen = [picture.getpixel(place) for place in SEEN_PX]
         return any(tuple(colour) == LOOKS[state].colour for colour in seen)  # type: ignore[arg-type]
+
+    def asks(self) -> bool:
+        """Whether a page waits for a key: the first key cap at its foot."""
+        return self.picture().getpixel(CAP_PX) == CAP
+
+    def await_page(self) -> None:
+        """Until a page waits for a key."""
+        until_s = time.monotonic() + PATIENCE_S
+        while not self.asks():
+            if time.monotonic() > until_s:
+                raise SystemExit(f"no page has come in {PATIENCE_S:g} s")
+            time.sleep(0.1)
 
     def await_state(self, state: HandoverState) -> Image.Image:
         """The first picture of a state."""
@@ -133,24 +146,18 @@ def drive(screen: Screen, home: Path, weather: str, shots: dict[tuple[str, str],
         shots[NAMES[state], weather] = taken
 
     with cockpit(home, weather) as process:
-        until_s = time.monotonic() + PATIENCE_S
-        while not np.asarray(screen.picture()).any():
-            if process.poll() is not None or time.monotonic() > until_s:
-                raise SystemExit(f"no window came; see {home / 'pictures.log'}")
-            time.sleep(0.2)
-        time.sleep(2.0)
+        screen.await_page()
         if not (home / "drivers.json").exists():
             screen.keys("key", "Return")  # the name is given: consent
-            time.sleep(1.5)
+            time.sleep(0.5)
+            screen.await_page()
         screen.keys("key", "Return")
+        screen.await_state(HandoverState.AUTONOMOUS)
         for _ in range(WEATHERS[weather]):
             screen.keys("key", "c")
         if weather == "night":
             screen.keys("key", "Tab")
-        screen.await_state(HandoverState.AUTONOMOUS)
-        for _ in range(WEATHERS[weather]):
-            screen.keys("key", "c")
-        keep(HandoverState.AUTONOMOUS, 2.5)
+        keep(HandoverState.AUTONOMOUS, 0.8)
         for pid in policies(process):
             os.kill(pid, signal.SIGSTOP)
         keep(HandoverState.REQUESTED)
@@ -178,13 +185,8 @@ def drive(screen: Screen, home: Path, weather: str, shots: dict[tuple[str, str],
         for pid in policies(process):
             os.kill(pid, signal.SIGCONT)
         screen.keys("key", "Escape")
-        before = screen.picture()
-        until_s = time.monotonic() + PATIENCE_S
-        while time.monotonic() < until_s and screen.shows(HandoverState.SAFE_STOP):
-            time.sleep(0.1)
-        time.sleep(4.0)  # sealing and labels; then the page
+        screen.await_page()
         shots["end", weather] = screen.picture()
-        assert before.size == SIZE
         screen.keys("key", "Return")
         process.wait(60.0)
 
