@@ -89,7 +89,7 @@ TABLE: dict[str, Alert] = {
         Alert("refused_steering", _P, Priority.MID, "Not yet", "turn the wheel to the ghost", Sound.REFUSE, 3.0),
         Alert("refused_no_plan", _P, Priority.MID, "Not yet", "the policy has no fresh plan", Sound.REFUSE, 3.0),
         Alert("refused_help", _P, Priority.MID, "Not yet", "the policy asks for help", Sound.REFUSE, 3.0),
-        Alert("faulted", _C, Priority.HIGH, "Recording failed", "this drive ends here", Sound.WARNING_SOFT, 5.0),
+        Alert("faulted", _C, Priority.HIGH, "Recording failed", "only what came before is kept", Sound.WARNING_SOFT, 5.0),
     )
 }  # fmt: skip
 

@@ -46,7 +46,18 @@ NAMES = {
 }
 SEEN_PX = ((4, 300), (1276, 300), (4, 420))  # of the frame around the picture
 CAP_PX, CAP = (124, 670), (226, 230, 236)
-PATIENCE_S = 60.0
+PATIENCE_S = 240.0
+HOME = (
+    "episodes",
+    "generations",
+    "journal",
+    "maps",
+    "mlartifacts",
+    "stages",
+    "loop.duckdb",
+    "mlflow.db",
+    "loop.yaml",
+)
 COLOURS = 200  # of a picture on disk
 
 
@@ -230,8 +241,12 @@ def main() -> None:
     shots: dict[tuple[str, str], Image.Image] = {}
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch) / "home"
-        leave = shutil.ignore_patterns("*.py", "docs", "tests", "collect", "refine", "models", "scoring")
-        shutil.copytree(arguments.home, home, ignore=leave)
+        home.mkdir()
+        for name in HOME:
+            if (arguments.home / name).is_dir():
+                shutil.copytree(arguments.home / name, home / name)
+            elif (arguments.home / name).exists():
+                shutil.copy(arguments.home / name, home / name)
         screen = Screen(Path(scratch))
         try:
             for weather in WEATHERS:

@@ -242,7 +242,9 @@ class EpisodeLoop:
         return self._pause.drive_s(time.monotonic())
 
     def _leave(self, events: list[Any], actions: tuple[Action, ...]) -> None:
-        if any(event.type == pygame.QUIT for event in events) or Action.QUIT in actions:
+        if any(event.type == pygame.QUIT for event in events):
+            self._finish(End.STOPPED)
+        elif Action.QUIT in actions:
             self._finish(End.QUIT)
         elif Action.RESPAWN in actions:
             self._finish(End.RESPAWN)

@@ -170,10 +170,11 @@ class JobQueue:
 
 
 def with_takeovers(store: Store, summary: SittingSummary, window: Cockpit) -> SittingSummary:
-    """Show the end page, keep what is said there, and add the takeovers to the summary."""
+    """Show the end page if anybody looks, keep what is said there, and add the takeovers to the summary."""
     lines = takeover_lines(store, summary.episodes)
     page = end_page(summary, lines)
-    window.show(page)
+    if not summary.stopped:
+        window.show(page)
     if page.said:
         window.work(
             "Thank you", "Your words are kept …", lambda: keep_words(page.said, partial(annotate, store))

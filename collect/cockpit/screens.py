@@ -247,8 +247,10 @@ class EndPage(Page):
     name = "end"
     rows = 7
 
-    def __init__(self, facts: Sequence[str], lines: Sequence[TakeoverLine]) -> None:
-        self._facts, self._lines = tuple(facts), list(lines)
+    def __init__(
+        self, facts: Sequence[str], lines: Sequence[TakeoverLine], faults: Sequence[str] = ()
+    ) -> None:
+        self._facts, self._lines, self._faults = tuple(facts), list(lines), tuple(faults)
         self._at = 0
         self._note: str | None = None
         self.said: list[Saying] = []
@@ -322,6 +324,9 @@ class EndPage(Page):
             surface.blit(text.line(f"note: {self._note}▏", 17), (LEFT_PX + 16, 584))
             _keys(surface, text, (("Enter", "keep the note"), ("Esc", "no note")))
             return
+        if self._faults:
+            more = f" (and {len(self._faults) - 1} more)" if len(self._faults) > 1 else ""
+            surface.blit(text.line(f"{self._faults[0]}{more}", 15, VERMILION), (LEFT_PX, 566))
         verdicts = "  ".join(f"{KEYS[name]} {WORDS[name]}" for name in KEYS)
         reasons = "  ".join(f"{name.removeprefix('reason_')} {WORDS[r.value]}" for name, r in REASONS.items())
         surface.blit(text.line(verdicts, 14, MUTED), (LEFT_PX, 592))

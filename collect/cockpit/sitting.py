@@ -98,8 +98,10 @@ class Driven:
         path: The sealed or salvaged episode; None when nothing is left of it.
         at_wheel_s: Simulated time, pauses left out.
         left: The driver wants no further drive.
+        stopped: By a signal, or by closing the window: nobody looks at a last page.
         again: The driver wants this one from its start.
         fault: Of the simulator; "" for none.
+        unrecorded: Why the drive, or its end, was not recorded; "" when it was.
     """
 
     outcome: Outcome
@@ -107,7 +109,9 @@ class Driven:
     at_wheel_s: float
     left: bool = False
     again: bool = False
+    stopped: bool = False
     fault: str = ""
+    unrecorded: str = ""
 
 
 class Window(Protocol):
@@ -165,6 +169,7 @@ class SittingSummary:
     asked: dict[str, Any] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
     left: bool = False
+    stopped: bool = False
     blind: bool = False
 
     def as_dict(self) -> dict[str, Any]:
@@ -277,6 +282,8 @@ class Sitting:
             faults_in_row = faults_in_row + 1 if driven.fault else 0
             if driven.fault:
                 self._faults.append(f"{trip.case.case_id}: {driven.fault}")
+            elif driven.unrecorded:
+                self._faults.append(f"{trip.case.case_id} is not recorded whole: {driven.unrecorded}")
             if faults_in_row == MAX_FAULTS:
                 raise SimulatorError(
                     f"{MAX_FAULTS} drives in a row ended by a fault: {driven.fault}",
@@ -349,6 +356,7 @@ class Sitting:
                 confidence_row(generation, found, exposure_of(self.config))
                 for generation, found in sorted(self._confidence.items())
             ),
+            stopped=any(driven.stopped for _, driven, _, _ in drives),
             blind=self.config.blind,
             faults=tuple(self._faults),
             left=left,
@@ -385,7 +393,7 @@ def end_page(summary: SittingSummary, lines: Sequence[TakeoverLine]) -> EndPage:
     """The last page of a sitting."""
     pairs = sum(line.pairs for line in lines)
     facts = Facts(summary.drives, summary.minutes, summary.driven_km, len(lines), pairs)
-    return EndPage(facts.tiles, lines)
+    return EndPage(facts.tiles, lines, summary.faults)
 
 
 def keep_words(said: Sequence[Saying], annotate: Callable[..., object]) -> None:

@@ -20,9 +20,9 @@ class End(StrEnum):
     """Why the loop of an episode ended."""
 
     DONE = "done"  # the simulator says so: outcome
-    QUIT = "quit"  # the driver left, or the window was closed
+    QUIT = "quit"  # the driver left
     RESPAWN = "respawn"  # the driver wants the episode again from its start
-    STOPPED = "stopped"  # Ctrl-C or SIGTERM
+    STOPPED = "stopped"  # Ctrl-C, SIGTERM, or the window was closed: nobody looks at a last page
     WORLD_LOST = "world_lost"
 
 

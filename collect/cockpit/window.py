@@ -162,6 +162,8 @@ class CockpitWindow:
             ended.path,
             ended.driven_s,
             left=ended.end in (End.QUIT, End.STOPPED),
+            stopped=ended.end is End.STOPPED,
             again=ended.end is End.RESPAWN,
             fault=ended.problem if ended.end is End.WORLD_LOST else "",
+            unrecorded=ended.problem if ended.end is not End.WORLD_LOST else "",
         )

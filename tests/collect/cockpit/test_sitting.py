@@ -218,6 +218,24 @@ def test_a_simulator_that_fails_again_and_again_ends_the_sitting(tmp_path: Path)
     assert len(window.orders) == 3
 
 
+def test_a_drive_that_the_disk_did_not_take_is_told_at_the_end(tmp_path: Path) -> None:
+    window = Window(tmp_path, 2)
+    window.change = lambda driven: replace(driven, unrecorded="4 % are free" if window.left == 0 else "")
+    _, summary = sit(tmp_path, window)
+    assert len(window.orders) == 2, "the sitting goes on"
+    case = window.orders[1].recording.case.case_id
+    assert summary.faults == (f"{case} is not recorded whole: 4 % are free",)
+    assert "4 % are free" in summary.text()
+
+
+def test_nobody_waits_at_the_last_page_of_a_sitting_that_was_stopped(tmp_path: Path) -> None:
+    window = Window(tmp_path, 1)
+    window.change = lambda driven: replace(driven, stopped=True)
+    _, summary = sit(tmp_path, window)
+    assert not any(isinstance(page, EndPage) for page in window.pages)
+    assert summary.pairs > 0, "labelled all the same"
+
+
 def test_a_respawn_is_the_same_case_under_a_new_name(tmp_path: Path) -> None:
     window = Window(tmp_path, 2)
     window.change = lambda driven: replace(driven, again=window.left == 1)
