@@ -141,6 +141,9 @@ def drive(
 ) -> None:
     """Sit down and drive: the champion drives, you take over when it fails, and every takeover becomes training data.
 
+    The first start asks for consent; the first five minutes at the wheel are practice and never train. In the window H
+    shows the keys, T takes over, Y hands back, Enter pauses, Esc leaves; then a page tells what became of each takeover.
+
     Examples:
       loop drive --driver anna --minutes 10
       loop drive --scenarios DynamicObjectCrossing,StaticCutIn --blind

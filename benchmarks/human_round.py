@@ -47,7 +47,7 @@ refine:
 """
 DISPLAY = ":97"
 TIMEOUT_S = 900.0
-CAP_PX, CAP = (124, 670), (226, 230, 236)
+CAP_PX, CAP = (124, 670), 200  # its ground is nearly white
 # A drive's keys, over and over: (seconds to wait before, what xdotool does).
 DRIVE: tuple[tuple[float, tuple[str, ...]], ...] = (
     (3.0, ("keydown", "s")),
@@ -85,7 +85,7 @@ class Screen:
 
     def asks(self) -> bool:
         """Whether a page waits for a key: the first key cap at its foot."""
-        return self.picture().getpixel(CAP_PX) == CAP
+        return min(self.picture().getpixel(CAP_PX)) > CAP  # type: ignore[type-var]
 
     def await_page(self, process: subprocess.Popen[bytes]) -> None:
         """Until a page waits for a key."""
