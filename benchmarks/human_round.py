@@ -27,9 +27,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from takeover.collect.cockpit.looks import LOOKS
 from takeover.store import queries
 from takeover.store.database import Store
 from takeover.store.episodes import EpisodeReader, complete
+from takeover.vocabulary import HandoverState
 
 CONFIG = """
 sim: {{workers: 1}}
@@ -48,6 +50,7 @@ refine:
 DISPLAY = ":97"
 TIMEOUT_S = 900.0
 CAP_PX, CAP = (124, 670), 200  # its ground is nearly white
+BANNER_PX = (640, 28)  # above its word
 # A drive's keys, over and over: (seconds to wait before, what xdotool does).
 DRIVE: tuple[tuple[float, tuple[str, ...]], ...] = (
     (3.0, ("keydown", "s")),
@@ -85,7 +88,12 @@ class Screen:
 
     def asks(self) -> bool:
         """Whether a page waits for a key: the first key cap at its foot."""
-        return min(self.picture().getpixel(CAP_PX)) > CAP  # type: ignore[type-var]
+        return min(self.picture().getpixel(CAP_PX)) > CAP
+
+    def drives(self) -> bool:
+        """Whether the policy drives: the colour of the banner."""
+        seen = zip(self.picture().getpixel(BANNER_PX), LOOKS[HandoverState.AUTONOMOUS].colour, strict=True)
+        return max(abs(a - b) for a, b in seen) < 7
 
     def await_page(self, process: subprocess.Popen[bytes]) -> None:
         """Until a page waits for a key."""
@@ -139,13 +147,13 @@ def drive(
     until_s = time.monotonic() + TIMEOUT_S
     screen.await_page(process)
     if not (home / "drivers.json").exists():
-        _shot(screen, pictures, "consent")
         screen.keys("type", "--delay", "60", "Robin")
-        screen.keys("key", "Return")
-        time.sleep(0.5)
-        screen.await_page(process)
-    _shot(screen, pictures, "start")
-    screen.keys("key", "Return")
+    while not screen.drives() and process.poll() is None and time.monotonic() < until_s:
+        if screen.asks():
+            _shot(screen, pictures, "start" if (home / "drivers.json").exists() else "consent")
+            screen.keys("key", "Return")
+            time.sleep(2.0)
+        time.sleep(0.1)
     turn = 0
     while len(driven(home)) < wanted and process.poll() is None and time.monotonic() < until_s:
         for wait_s, command in DRIVE:

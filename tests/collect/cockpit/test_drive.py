@@ -135,10 +135,14 @@ def test_the_weather_key_changes_what_everybody_sees_and_replay_knows_it(
     assert EpisodeReader(again.path).images(0).mean() == pytest.approx(reader.images(0).mean(), rel=0.01)
 
 
-def test_a_signal_seals_what_there_is(links: Links, tmp_path: Path) -> None:
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_signal_or_a_closed_window_seals_what_there_is(links: Links, tmp_path: Path, closed: bool) -> None:
     def later() -> None:
         time.sleep(3.0)
-        os.kill(os.getpid(), signal.SIGTERM)
+        if closed:
+            pygame.event.post(pygame.event.Event(pygame.QUIT))
+        else:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=later, daemon=True).start()
     begun_s = time.monotonic()
