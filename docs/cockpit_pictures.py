@@ -2,10 +2,10 @@
 
     python -P docs/cockpit_pictures.py HOME [--out DIR]
 
-HOME is a folder with a champion; it is copied, so nothing is recorded there. One sitting with a drive by day, one in rain and
-one at night: the policy drives, is stopped (SIGSTOP) until it asks for help, the driver brakes, says why, hands back; then it
-is stopped once more and nobody answers. A drive in which a state was missed is driven again. The script looks at the screen
-for the banner's colour and presses keys by xdotool. Needs Xvfb and xdotool.
+HOME is a folder with a champion; it is copied, so nothing is recorded there. One sitting with a drive by day, one in rain
+and one at night: the policy drives, is stopped (SIGSTOP) until it asks for help, the driver brakes, says why, hands back;
+then it is stopped once more and nobody answers. A drive in which a state was missed is driven again. The script looks at
+the screen for the banner's colour and presses keys by xdotool. Needs Xvfb and xdotool.
 """
 
 from __future__ import annotations
