@@ -59,7 +59,7 @@ HOME = (
     "mlflow.db",
     "loop.yaml",
 )
-COLOURS = 200  # of a picture on disk
+MAX_BYTES, COLOURS = 400_000, 256
 
 
 class Missed(Exception):
@@ -261,9 +261,12 @@ def sitting(
 
 def replay(screen: Screen, home: Path) -> Image.Image:
     """The newest drive with a takeover, watched in `loop replay`."""
-    newest = max(
-        (path for path in complete(home / "episodes") if EpisodeReader(path).meta.driver_kind == "human"),
-        key=lambda path: path.stat().st_mtime,
+    recorded = sorted(complete(home / "episodes"), key=lambda path: path.stat().st_mtime, reverse=True)
+    readers = (EpisodeReader(path) for path in recorded)
+    newest = next(
+        reader.path
+        for reader in readers
+        if reader.meta.driver_kind == "human" and any(event.kind == "handback" for event in reader.events)
     )
     command = [sys.executable, "-P", "-m", "takeover", "replay", newest.name]
     environment = {**os.environ, "DISPLAY": DISPLAY}
@@ -282,8 +285,21 @@ def replay(screen: Screen, home: Path) -> Image.Image:
 
 
 def write(picture: Image.Image, name: str, out: Path) -> None:
-    """A small file."""
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(out / f"cockpit-{name}.png", optimize=True)
+    """A file of at most MAX_BYTES; rain needs fewer colours for that."""
+    path = out / f"cockpit-{name}.png"
+    picture.save(path, optimize=True)
+    if path.stat().st_size > MAX_BYTES:
+        picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def sheet(shots: dict[tuple[str, str], Image.Image], weather: str) -> Image.Image:
+    """All states side by side."""
+    width, height = SIZE[0] // 3, SIZE[1] // 3
+    made = Image.new("RGB", (3 * width, 2 * height))
+    for at, name in enumerate(NAMES.values()):
+        small = shots[name, weather].resize((width, height), Image.Resampling.LANCZOS)
+        made.paste(small, (width * (at % 3), height * (at // 3)))
+    return made
 
 
 def main() -> None:
@@ -316,11 +332,7 @@ def main() -> None:
     write(shots["end", ""], "end", arguments.out)
     write(shots["replay", ""], "replay", arguments.out)
     for weather in WEATHERS:
-        sheet = Image.new("RGB", (SIZE[0], 3 * SIZE[1] // 2))
-        for at, name in enumerate(NAMES.values()):
-            small = shots[name, weather].resize((SIZE[0] // 2, SIZE[1] // 2), Image.Resampling.LANCZOS)
-            sheet.paste(small, (SIZE[0] // 2 * (at % 2), SIZE[1] // 2 * (at // 2)))
-        write(sheet, f"states-{weather}", arguments.out)
+        write(sheet(shots, weather), f"states-{weather}", arguments.out)
 
 
 if __name__ == "__main__":

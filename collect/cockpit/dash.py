@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from itertools import cycle
 
@@ -189,12 +190,16 @@ class Dash:
 
 
 def sentence(text: str) -> str:
-    """A C-CoT as people read it; other text as it is, without action tokens."""
+    """A C-CoT as people read it; one that is broken, and other text, word by word, without action tokens and brackets."""
     text = text.split("<a", 1)[0].strip()
     try:
         steps = json.loads(text)
     except ValueError:
-        return text
+        return (
+            " ".join(re.sub(r'[{}\[\]"]', " ", text).replace("_", " ").split())
+            .replace(" ,", ",")
+            .replace(" :", ":")
+        )
     if not isinstance(steps, dict):
         return text
     actions = steps.get("meta_actions") or [["", ""]]
