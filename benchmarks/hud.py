@@ -1,12 +1,12 @@
 """Cost of one picture of the window at 1280x720: ours against the way of CARLA's manual_control.py.
 
 Theirs, per camera picture: numpy view, drop alpha, reverse the channels, swap the axes, make a surface, blit; then a
-panel with 24 lines of text, each rendered anew, bars and a graph. Ours: a surface on the picture's own memory, one blit,
-two paths in perspective, and all panels of the HUD with values that change on every picture. The way of the picture
-alone is measured for both as well. All run in turn in one process, so caches are as cold as in a drive;
-processor time is counted, so that other processes do not stretch it.
+panel with 24 lines of text, each rendered anew, bars and a graph. Ours: a surface on the picture's own memory, one copy,
+two paths in perspective, and all panels of the HUD with values that change on every picture; what the painter's thread
+prepares is counted too. The way of the picture alone is measured for both as well. All run in turn in one process, so caches
+are as cold as in a drive; processor time is counted, so that other processes do not stretch it.
 
-    python benchmarks/hud.py [--pictures 300]
+    python -P benchmarks/hud.py [--pictures 300]
 """
 
 from __future__ import annotations
