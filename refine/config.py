@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 
 from ..config import Section
 
+REASONED_TOKENS = 64  # a C-CoT and a plan have no fewer
+
 
 class TrainerConfig(Section):
     """What every gradient stage has."""
@@ -122,7 +124,8 @@ class GrpoConfig(TrainerConfig):
         10, ge=9, le=1024, description="8 action tokens, the end and one to spare"
     )
     reason: bool = Field(
-        False, description="ask for the C-CoT before the plan; only then can agreement be rewarded"
+        False,
+        description="ask for the C-CoT before the plan; only then can agreement be rewarded (feedback must be 0)",
     )
     variant: Literal["published", "directional"] = Field(
         "directional",
@@ -179,6 +182,12 @@ class GrpoConfig(TrainerConfig):
                 f"num_generations {self.num_generations} leaves fewer than 2 samples beside {self.injected} "
                 "injected rows"
             )
+        if self.reason and self.feedback:
+            raise ValueError(
+                "a correction prompt asks for a plan without words: with reason, set feedback to 0"
+            )
+        if self.reason and self.max_completion_length < REASONED_TOKENS:
+            raise ValueError(f"reason needs a max_completion_length of at least {REASONED_TOKENS}")
         return self
 
 

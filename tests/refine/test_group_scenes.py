@@ -49,7 +49,9 @@ def test_fault_g_pairs_whose_positive_earns_no_more_train_in_published_alone() -
 
 def test_asked_for_reasons_the_anchors_bring_theirs(policy: Policy) -> None:
     pair = replace(make_pairs(1)[0], reasoning_chosen=REASONING)
-    (row, *_) = grpo_rows(policy, [pair], [], GrpoConfig(reason=True, max_completion_length=200), 0)
+    (row, *_) = grpo_rows(
+        policy, [pair], [], GrpoConfig(reason=True, feedback=0, max_completion_length=200), 0
+    )
     assert row.asked
     assert row.text.startswith("reason")
     assert row.reasoning_pos == REASONING

@@ -25,7 +25,7 @@ from takeover.refine.sft import run_sft
 from takeover.scoring.analysis import negative_analysis
 from takeover.vocabulary import PreferencePair
 
-from .conftest import blocked_road, make_pairs, make_policy, make_samples, same, swerve, weights
+from .conftest import REASONING, blocked_road, make_pairs, make_policy, make_samples, same, swerve, weights
 
 # Rows of a group: 3 samples, 1 place for a corrected plan, positive, negative.
 CONFIG = GrpoConfig(
@@ -328,5 +328,42 @@ def test_a_batch_must_hold_whole_groups(policy: Policy, tmp_path: Path) -> None:
     config = GrpoConfig(per_device_train_batch_size=12, num_generations=9)
     with pytest.raises(RefineError, match="multiple"):
         run_grpo(policy, make_pairs(2), config, 0, out_dir=tmp_path)
+
+
+def test_groups_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValidationError, match="fewer than 2 samples"):
         GrpoConfig(num_generations=4)
+    with pytest.raises(ValidationError, match="set feedback to 0"):
+        GrpoConfig(reason=True, max_completion_length=200)
+    with pytest.raises(ValidationError, match="at least 64"):
+        GrpoConfig(reason=True, feedback=0)
+
+
+def test_asked_to_reason_a_plan_that_keeps_its_word_earns_more(policy: Policy) -> None:
+    pair = replace(
+        make_pairs(1)[0], reasoning_chosen=REASONING
+    )  # maintain keep, twice, as a swerve this slow is
+    speed = pair.input.speed_mps
+    config = CONFIG.model_copy(update={"reason": True, "feedback": 0, "max_completion_length": 200})
+    kept = policy.answer(pair.chosen_m, speed, REASONING)
+    broken = policy.answer(pair.chosen_m, speed, REASONING.replace("maintain", "decelerate"))
+    mute = policy.answer(pair.chosen_m, speed)
+    groups, out, script = groups_of(policy, pair, [kept, broken, mute, mute], config)
+    assert all(" reason v " in prompt or "reason v " in prompt for prompt in script.asked[0])
+    terms = told(groups, 6)
+    assert terms["form"] == [
+        1.0,
+        1.0,
+        0.5,
+        0.5,
+        1.0,
+        0.5,
+    ]  # the positive brings its reasoning, the negative has none
+    said = terms["agreement"]
+    assert said[0] - said[1] == 0.5  # two of four words
+    assert said[2] == 0.0
+    assert len(set(terms["quality"][:4])) == 1
+    first, second, third, _ = groups.advantages()[:4].tolist()
+    assert first > second > third
+    text = policy.processor.tokenizer.decode(out["completion_ids"][4], skip_special_tokens=True)
+    assert text == kept
