@@ -279,4 +279,5 @@ def _failure(scene: Scene, bad: Array, good: Array, visible: frozenset[int]) -> 
 
 
 def _name(scene: Scene, index: int, visible: frozenset[int]) -> str:
-    return noun(scene, index) if int(scene.agent_ids[index]) in visible else "something hidden"
+    seen = index < len(scene.agent_ids) and int(scene.agent_ids[index]) in visible  # ids are not always known
+    return noun(scene, index) if seen else "something hidden"

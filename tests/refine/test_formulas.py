@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
 import torch
 
+from takeover.models.policy import Policy
+from takeover.models.vla import PLAN_SCALE_M
+from takeover.refine import rewards as rewards_module
+from takeover.refine.anchor_stage import run_anchor
 from takeover.refine.anchors import contrastive_loss, group_advantages, huber, total_reward
+from takeover.refine.config import AnchorConfig
 from takeover.refine.feedback import Threshold, first_better
+
+from .conftest import blocked_road, make_pairs
 
 ALL = torch.ones(8, dtype=torch.bool)
 
@@ -60,6 +73,37 @@ def test_algorithm_2_by_hand() -> None:
     loss = contrastive_loss(plans, own, injected, POS, POS, NEG, ALL, "published", here)
     # (0.2067430 * 17.5 + 0 + 1.1082155 * 3.1 + 0 + 1.9008711 * 1) / 5
     assert near([float(loss)], [1.7908683])
+
+
+def test_the_stage_comes_to_the_same_loss(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One step of `run_anchor` on that scene: the head says those plans, the scorer those PDM scores."""
+    scores = {2.5: 0.8, 2.8: 0.2, 2.9: 0.1, 2.1: 0.9, 2.0: 0.9, 3.0: 0.0}
+    drawn = iter((SAMPLES, TRIES))
+
+    def score(_: Any, plans: Any) -> Any:
+        return SimpleNamespace(pdms=np.array([scores[round(float(plan[0, 0]), 3)] for plan in plans]))
+
+    def decode(self: Any, feature: torch.Tensor, ego: torch.Tensor) -> torch.Tensor:
+        plans = next(drawn)[None] if feature.dim() == 3 else POS[None]
+        return (plans / torch.tensor(PLAN_SCALE_M)).float() + 0.0 * feature.sum()
+
+    monkeypatch.setattr(rewards_module, "score_plans", score)
+    monkeypatch.setattr(type(policy.model.action_head), "decode", decode)
+    pair = replace(
+        make_pairs(1)[0],
+        chosen_m=POS.numpy().astype(np.float32),
+        rejected_m=NEG.numpy().astype(np.float32),
+        scene=blocked_road(4.0),
+        weight=3.0,
+    )
+    config = AnchorConfig(variant="published", epochs=1, samples=2, feedback=2, feedback_tries=2)
+    losses: list[float] = []
+    report = run_anchor(policy, [pair], config, 0, lambda step, steps, loss: losses.append(loss))
+    assert losses == pytest.approx([1.7908683], abs=2e-6)  # in single precision
+    assert report.metrics["corrected_better_share"] == 0.5
+    assert report.metrics["corrected_gain"] == pytest.approx(
+        (0.0881436 + 0.7831857) / 2 - 0.5527194, abs=1e-6
+    )
 
 
 def test_the_threshold_moves_with_the_rate_not_with_the_figure() -> None:
