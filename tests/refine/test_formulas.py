@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from takeover.models.heads import PLAN_SCALE_M
 from takeover.models.policy import Policy
-from takeover.models.vla import PLAN_SCALE_M
 from takeover.refine import rewards as rewards_module
 from takeover.refine.anchor_stage import run_anchor
 from takeover.refine.anchors import contrastive_loss, group_advantages, huber, total_reward
