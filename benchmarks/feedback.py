@@ -1,15 +1,17 @@
 """Does feedback refinement feed back? The scene's own analysis against another scene's and against plain sampling.
 
-    python -P benchmarks/feedback.py --home HOME [--weights FOLDER] [--seeds 5] [--teach]
+    python -P benchmarks/feedback.py --home HOME --weights FOLDER [--corrections] [--fold 0|1] [--seeds 3]
 
-Reads the pairs of a finished run, teaches SFT and refit on them if told to (weights that never saw the analysis cannot
-follow it), and tries corrected plans for the same groups after each of the three. A try counts by its reward (eq. 11)
-less the best sample's. Feedback counts as feedback only if the own analysis beats both controls (proof.md 18).
+Reads the pairs of a finished run; weights that never saw their analyses cannot follow them, so SFT and refit are taught
+on half of the cases first, and corrected plans are tried for the other half, in the same groups after each of the three.
+A try counts by its reward (eq. 11) less the best sample's. Feedback counts as feedback only if the own analysis beats
+both controls (proof.md 18). --corrections: the refit also fits the good plan after a correction prompt.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -36,28 +38,32 @@ def main() -> None:
     )
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument(
-        "--weights", type=Path, help="a folder of weights; the newest generation of the home if absent"
+        "--weights", type=Path, required=True, help="start of the teaching, such as generation 0"
     )
-    parser.add_argument("--rounds", type=int, default=1_000_000, help="pairs up to this round")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--teach", action="store_true", help="SFT and refit on the pairs first")
+    parser.add_argument("--corrections", action="store_true")
+    parser.add_argument("--fold", type=int, choices=(0, 1), default=0, help="the half that is held out")
+    parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
+
+    def held_out(case_id: str) -> bool:
+        return int(hashlib.sha256(case_id.encode()).hexdigest(), 16) % 2 == options.fold
+
     store = Store(options.home)
-    pairs = preference_pairs(store, up_to_round=options.rounds)
-    weights = options.weights or max(
-        (options.home / "generations").iterdir(), key=lambda f: f.stat().st_mtime
-    )
-    policy = Policy.load(weights)
-    if options.teach:
-        samples, replay = recovery_samples(store, pairs), uneventful_replay(store)
-        with tempfile.TemporaryDirectory() as folder:
-            run_sft(policy, samples, SftConfig(), 0, out_dir=Path(folder), replay=replay)
-        refit_head(policy, [*samples, *replay], RefitConfig(), 0)
+    every = preference_pairs(store, up_to_round=1_000_000)
+    pairs = [pair for pair in every if held_out(pair.case_id)]
+    samples = [s for s in recovery_samples(store, every) if not held_out(s.case_id)]
+    replay = uneventful_replay(store)
+    policy = Policy.load(options.weights)
+    with tempfile.TemporaryDirectory() as folder:
+        run_sft(policy, samples, SftConfig(), 0, out_dir=Path(folder), replay=replay)
+    refit_head(policy, [*samples, *replay], RefitConfig(corrections=options.corrections), 0)
     cache = FeatureCache(policy)
     for variant in ("published", "directional"):
         config = AnchorConfig(variant=variant)
         found = [compare_feedback(policy, pairs, config, seed, cache=cache) for seed in range(options.seeds)]
-        print(f"{variant}: {len(pairs)} pairs, {options.seeds} seeds, weights {weights.name}")
+        print(
+            f"{variant}: {len(pairs)} held-out pairs, {options.seeds} seeds, corrections {options.corrections}"
+        )
         for kind in found[0]:
             gains = np.array([one[kind].gain / max(1, one[kind].tried) for one in found])
             better = np.array([one[kind].better / max(1, one[kind].tried) for one in found])

@@ -282,6 +282,10 @@ class RefitConfig(Section):
 
     enabled: bool = Field(True, description="run this stage")
     epochs: int = Field(12, ge=1, le=1000, description="cheap: no backbone pass")
+    corrections: bool = Field(
+        False,
+        description="also fit the good plan after a correction prompt: without, feedback's words are not read",
+    )
     takeover_share: float = Field(
         0.3,
         ge=0,

@@ -20,6 +20,7 @@ from ..models.backbone import heads_of
 from ..models.flow import FlowHead
 from ..models.heads import ActionHead, head_loss
 from ..models.policy import Policy
+from ..models.prompts import PromptMode
 from ..vocabulary import DrivingSample
 from .anchors import huber
 from .config import AnchorConfig, RefitConfig
@@ -54,15 +55,21 @@ class Descent:
 
 
 class Kept:
-    """Uneventful samples: the head must go on planning them as before."""
+    """Samples that the head must go on planning as before, after the prompt that drives unless others are given."""
 
     def __init__(
-        self, policy: Policy, samples: Sequence[DrivingSample], cache: FeatureCache, seed: int
+        self,
+        policy: Policy,
+        samples: Sequence[DrivingSample],
+        cache: FeatureCache,
+        seed: int,
+        texts: Sequence[str] | None = None,
     ) -> None:
         self._samples = samples
         self._rng = np.random.default_rng([seed, 4])
         device = policy.model.device
-        self.features = cache.get([sample.input for sample in samples])
+        self.features = cache.get([sample.input for sample in samples], texts)
+        self.weight = torch.tensor([s.weight for s in samples], device=device)
         self.target_m = torch.from_numpy(np.stack([s.target_m for s in samples])).float().to(device)
         self.mask = torch.from_numpy(np.stack([s.mask for s in samples])).to(device)
 
@@ -118,18 +125,23 @@ def refit_head(
     rng = np.random.default_rng([seed, 5])
     if not samples:
         raise RefineError("the refit has no samples", fix="give replay, or switch refit off")
-    kept = Kept(policy, samples, cache or FeatureCache(policy), seed)
-    weight = torch.tensor([s.weight for s in samples], device=kept.mask.device)
+    cache = cache or FeatureCache(policy)
+    kept = Kept(policy, samples, cache, seed)
+    taught = [kept]
+    shown = [s for s in samples if config.corrections and s.negative_m is not None and s.analysis]
+    if shown:
+        texts = [policy.prompt(s.input, PromptMode.NEGATIVE, s.negative_m, s.analysis) for s in shown]
+        taught.append(Kept(policy, shown, cache, seed, texts))
     model, batch = policy.model, config.per_device_train_batch_size
     heads = {name: model.get_submodule(name) for name in heads_of(model)}
-    steps = config.epochs * math.ceil(len(samples) / batch)
+    steps = config.epochs * sum(math.ceil(len(part.weight) / batch) for part in taught)
     descent = Descent(nn.ModuleDict(heads), config, steps, progress)
     generator = torch.Generator().manual_seed(seed)
     before = _errors_m(policy, kept)
     for _ in range(config.epochs):
-        for part in torch.from_numpy(rng.permutation(len(samples))).split(batch):
-            features = kept.features.take(part)
-            target_m, counts, share = kept.target_m[part], kept.mask[part], weight[part]
+        for source, part in _parts(taught, batch, rng):
+            features = source.features.take(part)
+            target_m, counts, share = source.target_m[part], source.mask[part], source.weight[part]
             plans = model.action_head(features.hidden, features.mask, features.ego)
             loss = head_loss(plans, target_m, counts, share)
             if model.has_flow_head:
@@ -152,6 +164,16 @@ def refit_head(
         },
         stopped_reason=descent.guard.stopped,
     )
+
+
+def _parts(taught: Sequence[Kept], batch: int, rng: np.random.Generator) -> list[tuple[Kept, Tensor]]:
+    """Batches of an epoch, each of one kind of prompt (their lengths differ), in random order."""
+    parts = [
+        (kept, part)
+        for kept in taught
+        for part in torch.from_numpy(rng.permutation(len(kept.weight))).split(batch)
+    ]
+    return [parts[i] for i in rng.permutation(len(parts))] if len(taught) > 1 else parts
 
 
 def _errors_m(policy: Policy, kept: Kept) -> dict[str, float]:

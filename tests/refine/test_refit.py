@@ -5,9 +5,10 @@ import torch
 
 from takeover.errors import RefineError, RoleError
 from takeover.models.policy import Policy
+from takeover.models.prompts import PromptMode
 from takeover.refine.config import RefitConfig
-from takeover.refine.features import fingerprint
-from takeover.refine.refit import refit_head
+from takeover.refine.features import FeatureCache, fingerprint
+from takeover.refine.refit import Kept, refit_head
 from takeover.vocabulary import Role
 
 from .conftest import make_policy, make_samples
@@ -33,3 +34,24 @@ def test_refused_where_it_cannot_change_what_drives() -> None:
 def test_held_out_samples_are_refused(policy: Policy) -> None:
     with pytest.raises(RoleError):
         refit_head(policy, make_samples(2, role=Role.FINAL), RefitConfig(), 0)
+
+
+def test_corrections_are_fitted_where_they_are_asked_for() -> None:
+    """The good plan after a correction prompt: far off unless it was taught, and the plain prompt's hardly worse."""
+    samples = make_samples(32)
+    errors = {}
+    for on in (False, True):
+        policy = make_policy()
+        config = RefitConfig(epochs=20, learning_rate=2e-3, corrections=on)
+        report = refit_head(policy, samples, config, 0)
+        texts = [policy.prompt(s.input, PromptMode.NEGATIVE, s.negative_m, s.analysis) for s in samples]
+        corrected = Kept(policy, samples, FeatureCache(policy), 0, texts)
+        errors[on] = corrected.ade_m(policy.model.action_head), report.metrics["ade_m_after"]
+        assert report.steps == (40 if on else 20)
+    assert errors[True][0] < 0.5 * errors[False][0]
+    assert errors[True][1] < 1.5 * errors[False][1]
+
+
+def test_samples_without_an_analysis_have_no_correction(policy: Policy) -> None:
+    config = RefitConfig(epochs=2, corrections=True)
+    assert refit_head(policy, make_samples(8, negative=False), config, 0).steps == 2
