@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..scoring.caution import caution
 from ..scoring.conflicts import off_road_s
 from ..scoring.pdms import PdmsScores, score_tracks, track_plans, track_ttc, tracked_waypoints
 from ..scoring.proposals import Line
@@ -20,7 +21,7 @@ from ..scoring.scene import Scene
 from ..scoring.tracker import HEADING, RX, RY, STEP_S
 from ..store.episodes import EpisodeReader
 from ..store.rows import SafetyRow, TakeoverRow
-from ..vocabulary import PLAN_POINTS, Authority, PairSource, Plan, Role
+from ..vocabulary import PLAN_POINTS, TICK_S, Authority, PairSource, Plan, Role
 from .cot import keep_speed_plan
 from .counterfactual import best_replan
 from .pair_gates import Choice, judge, merged, veto
@@ -221,7 +222,12 @@ def _not_imitable(
         return "off_road"
     wanted_m = scene.reference_progress_m * scene.reference_multiplier
     slow = wanted_m > config.still_m and scores.progress_m[0] < SLOW_SHARE * wanted_m
-    return "slow" if slow and not _red_ahead(reader, tick) else ""
+    if slow and not _red_ahead(reader, tick):
+        return "slow"
+    row = reader.row(tick)
+    driven = {name: column[row : row + HORIZON_TICKS] for name, column in reader.ticks.items()}
+    ledger = caution(driven["accel_mps2"], driven["speed_mps"], driven["ttc_s"], driven["red_light"], TICK_S)
+    return "phantom_brake" if ledger.phantom_brakes else ""
 
 
 def _red_ahead(reader: EpisodeReader, tick: int) -> bool:

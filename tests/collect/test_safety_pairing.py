@@ -18,7 +18,7 @@ from takeover.scoring.replans import two_stage_plans
 from takeover.store.episodes import EpisodeReader
 from takeover.store.maps import save_map
 from takeover.store.rows import SafetyRow
-from takeover.vocabulary import PairSource, Role
+from takeover.vocabulary import EgoState, PairSource, Role
 
 from . import takeovers
 from .takeovers import CAR, ONSET, record
@@ -149,6 +149,19 @@ def test_leaving_the_road_is_unsafe_to_us_and_unseen_by_the_paper(
     published, none = found_in(tmp_path / "published", SAFEALIGN, **changes)
     assert not none
     assert (published[0].label, published[0].reason) == ("pos", "off_road")
+
+
+def test_needless_braking_is_safe_and_nothing_to_imitate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def braking(tick: int) -> EgoState:
+        return EgoState(0.5 * tick, 0.0, 0.0, 10.0, -3.0 if 40 <= tick < 50 else 0.0)
+
+    monkeypatch.setattr(takeovers, "ONSET", 150)
+    monkeypatch.setattr(takeovers, "ego_at", braking)
+    labels, _ = found_in(tmp_path, parked_y_m=8.0)
+    assert {labels[tick].reason for tick in range(0, 50, 10)} == {"phantom_brake"}
+    assert labels[50].trains
 
 
 def test_behind_the_routes_end_the_road_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
