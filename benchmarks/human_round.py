@@ -53,7 +53,7 @@ CAP_PX, CAP = (124, 670), 200  # its ground is nearly white
 BANNER_PX = (640, 28)  # above its word
 # A drive's keys, over and over: (seconds to wait before, what xdotool does).
 DRIVE: tuple[tuple[float, tuple[str, ...]], ...] = (
-    (3.0, ("keydown", "s")),
+    (1.5, ("keydown", "s")),
     (1.5, ("keyup", "s")),
     (0.2, ("key", "g")),
     (0.2, ("key", "1")),
@@ -152,8 +152,10 @@ def drive(
         if screen.asks():
             _shot(screen, pictures, "start" if (home / "drivers.json").exists() else "consent")
             screen.keys("key", "Return")
-            time.sleep(2.0)
-        time.sleep(0.1)
+            gone_s = time.monotonic() + 3.0
+            while screen.asks() and time.monotonic() < gone_s:
+                time.sleep(0.05)
+        time.sleep(0.05)
     turn = 0
     while len(driven(home)) < wanted and process.poll() is None and time.monotonic() < until_s:
         for wait_s, command in DRIVE:

@@ -304,7 +304,7 @@ class EndPage(Page):
             surface.blit(text.line(words, 15, MUTED), (x, y + 4))
         y += 44
         if not self._lines:
-            surface.blit(text.line("No takeover: nothing had to be corrected.", 18, MUTED), (LEFT_PX, y + 20))
+            surface.blit(text.line("No takeover in this sitting.", 18, MUTED), (LEFT_PX, y + 20))
         first = max(0, min(self._at - self.rows // 2, len(self._lines) - self.rows))
         for number, line in enumerate(self._lines[first : first + self.rows], start=first):
             chosen = number == self._at
