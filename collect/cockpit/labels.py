@@ -34,6 +34,24 @@ WORDS: dict[str, str] = {
     "wish": "my wish",
     "system_fault": "system fault",
 }
+# Why a takeover gave no pair, by the most frequent reason of its candidates (`pair_gates`), for people.
+WHY_NOT: dict[str, str] = {
+    "reason_training": "practice",
+    "reason_wish": "your wish: no lesson",
+    "reason_system_fault": "system fault: no lesson",
+    "verdict_mistake": "your mistake: no lesson",
+    "verdict_discard": "discarded",
+    "episode_never_trains": "this drive never trains",
+    "too_short": "too short to compare",
+    "not_visible": "the policy could not see it",
+    "chosen_collides": "your way collided",
+    "chosen_off_road": "your way left the road",
+    "chosen_ttc": "your way came too close",
+    "chosen_runs_red": "your way ran a red light",
+    "no_information": "nothing was at stake",
+    "score_gap": "not clearly better than its plan",
+    "too_alike": "much like its plan",
+}
 KEYS: dict[str, str] = {"good": "G", "mistake": "M", "discard": "Del"}  # of `devices.keyboard`
 
 

@@ -24,7 +24,7 @@ from ..recorder import Recording
 from .confidence import asked_words, confidence_row, confidence_words, exposure_of
 from .drivers import Driver, DriverBook
 from .gauges import words_of
-from .labels import WORDS
+from .labels import WHY_NOT, WORDS
 from .schedule import Schedule
 from .screens import QUIT, ConsentPage, EndPage, Facts, Page, Saying, StartPage, TakeoverLine, counted
 
@@ -372,7 +372,8 @@ def takeover_lines(store: Store, episode_ids: Sequence[str]) -> list[TakeoverLin
             mine = [pair for pair in episode["pairs"] if pair["takeover_id"] == row["takeover_id"]]
             reasons = [pair["reject_reason"] for pair in mine if not pair["admitted"]]
             minutes, seconds = divmod(int(row["onset_tick"] * TICK_S), 60)
-            why = max(set(reasons), key=reasons.count).replace("_", " ") if reasons else "no candidate"
+            worst = max(sorted(set(reasons)), key=reasons.count) if reasons else ""
+            why = WHY_NOT.get(worst, worst.replace("_", " ")) or "no candidate"
             pairs = sum(pair["admitted"] for pair in mine)
             found.append(
                 TakeoverLine(

@@ -141,6 +141,7 @@ def test_the_first_minutes_are_practice(tmp_path: Path) -> None:
         row["episode_id"]: row["trains"] for row in store.query("SELECT episode_id, trains FROM takeovers")
     }
     assert [trains[order.recording.episode_id] for order in window.orders] == [False, False, True, True]
+    assert [row["why_not"] for row in summary.takeovers] == ["practice", "practice", "", ""]
     second = Window(tmp_path, 1)
     sit(tmp_path, second, DriveConfig(driver="Anna", practice_s=15.0))
     assert not second.orders[0].practice
