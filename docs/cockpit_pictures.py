@@ -36,7 +36,7 @@ SIZE = (1280, 720)
 WEATHERS = {"day": 0, "rain": 3, "night": 5}
 LARGE = (("autonomous", "day"), ("request", "rain"), ("driver", "night"), ("handback", "day"))
 SCENARIO = "PedestrianCrossing"
-TRIES = 6
+TRIES = 30
 NAMES = {
     HandoverState.AUTONOMOUS: "autonomous",
     HandoverState.REQUESTED: "request",
@@ -165,7 +165,7 @@ def cockpit(home: Path) -> Iterator[subprocess.Popen[bytes]]:
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-            process.wait(60.0)
+            process.wait(PATIENCE_S)
 
 
 def policies(process: subprocess.Popen[bytes]) -> list[int]:
@@ -256,7 +256,7 @@ def sitting(
     screen.await_page()
     shots["end", ""] = screen.picture()
     screen.keys("key", "Return")
-    process.wait(120.0)
+    process.wait(PATIENCE_S)
 
 
 def replay(screen: Screen, home: Path) -> Image.Image:
