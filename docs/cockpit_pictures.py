@@ -273,7 +273,10 @@ def replay(screen: Screen, home: Path) -> Image.Image:
     environment.pop("SDL_VIDEODRIVER", None)
     process = subprocess.Popen(command, cwd=home, env=environment, stdout=subprocess.DEVNULL)
     try:
-        time.sleep(6.0)
+        until_s = time.monotonic() + PATIENCE_S
+        while screen.pixel(*BANNER_PX) == (0, 0, 0) and time.monotonic() < until_s:
+            time.sleep(0.1)
+        time.sleep(2.0)
         screen.keys("key", "Page_Down")
         time.sleep(0.6)
         screen.keys("key", "space")
@@ -281,7 +284,7 @@ def replay(screen: Screen, home: Path) -> Image.Image:
         return screen.picture()
     finally:
         screen.keys("key", "Escape")
-        process.wait(30.0)
+        process.wait(PATIENCE_S)
 
 
 def write(picture: Image.Image, name: str, out: Path) -> None:
@@ -324,15 +327,14 @@ def main() -> None:
         try:
             with cockpit(home) as process:
                 sitting(screen, process, shots)
-            shots["replay", ""] = replay(screen, home)
+            for name, weather in LARGE:
+                write(shots[name, weather], name, arguments.out)
+            write(shots["end", ""], "end", arguments.out)
+            for weather in WEATHERS:
+                write(sheet(shots, weather), f"states-{weather}", arguments.out)
+            write(replay(screen, home), "replay", arguments.out)
         finally:
             screen.close()
-    for name, weather in LARGE:
-        write(shots[name, weather], name, arguments.out)
-    write(shots["end", ""], "end", arguments.out)
-    write(shots["replay", ""], "replay", arguments.out)
-    for weather in WEATHERS:
-        write(sheet(shots, weather), f"states-{weather}", arguments.out)
 
 
 if __name__ == "__main__":
