@@ -268,14 +268,14 @@ def pair(
 @app.command()
 def refine(
     stages: Annotated[
-        str, typer.Option("--stages", help="Comma-separated subset of sft,dpo,grpo,anchor.")
+        str, typer.Option("--stages", help="Comma-separated subset of sft,dpo,kto,grpo,anchor.")
     ] = "sft,dpo,grpo,anchor",
     home: Home = Path(),
     config: Config = None,
     seed: Seed = None,
     as_json: Json = False,
 ) -> None:
-    """Refine the champion on the stored pairs of all rounds and register the result as challenger.
+    """Refine the champion on the stored pairs of all rounds and register the result as challenger. Killed? It goes on.
 
     Example:
       loop refine --stages sft,dpo
@@ -291,6 +291,59 @@ def refine(
     print_json(result) if as_json else typer.echo(
         f"challenger: generation {result['generation']} (version {result['version']})"
     )
+
+
+@app.command()
+def ablate(
+    stages_list: Annotated[
+        str,
+        typer.Option(
+            "--stages-list",
+            help='Arms, for example "sft,dpo;sft,dpo,grpo,anchor", the reference first; default: the tables of SafeAlign.',
+        ),
+    ] = "",
+    seeds: Annotated[str, typer.Option("--seeds", help="Training seeds, comma-separated.")] = "0,1,2",
+    cases: Annotated[int, typer.Option("--cases", min=1, help="Long-tail cases an arm and seed.")] = 150,
+    nominal_cases: Annotated[int, typer.Option("--nominal-cases", min=1, help="Nominal cases.")] = 24,
+    suite: Annotated[str, typer.Option("--suite", help="longtail (gate seeds) | final")] = "longtail",
+    start: Annotated[int, typer.Option("--from", help="Generation that every arm starts from.")] = 0,
+    minutes: Annotated[
+        float,
+        typer.Option(
+            "--minutes", min=0, help="Begin no run that would end later; 0: all. It goes on next time."
+        ),
+    ] = 0.0,
+    home: Home = Path(),
+    config: Config = None,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """What each stage contributes in closed loop: arms with equal data, steps, seeds and cases, paired with intervals.
+
+    Examples:
+      loop ablate --minutes 20
+      loop ablate --stages-list "sft,dpo;sft,dpo,grpo,anchor" --seeds 0,1,2 --cases 150 --json
+    """
+    from .ablate import Ablation, parse_arms
+    from .config import load_config
+    from .loop import Loop, RunConfig
+    from .progress import RichProgress, ablation_tables
+
+    numbers = [part.strip() for part in seeds.split(",")]
+    if not all(part.isdigit() for part in numbers):
+        raise UsageError(f"--seeds {seeds!r} is no list of numbers", fix="write for example --seeds 0,1,2")
+    with RichProgress() as progress:
+        loop = Loop(home, load_config(RunConfig, config, {"sim.workers": workers}), progress)
+        rows, report = Ablation(
+            loop,
+            parse_arms(stages_list),
+            [int(part) for part in numbers],
+            cases=cases,
+            nominal_cases=nominal_cases,
+            name=suite,
+            generation=start,
+        ).run(minutes)
+    print_json(report) if as_json else ablation_tables(rows, report)
 
 
 @app.command()

@@ -25,7 +25,13 @@ from .collect.labels import label_episode, put_labels
 from .collect.pairs import PairConfig
 from .collect.plans import bootstrap_jobs, round_jobs
 from .collect.segmenter import SegmenterConfig
-from .collect.training_data import preference_pairs, recovery_samples, replay_samples, uneventful_replay
+from .collect.training_data import (
+    failed_plans,
+    preference_pairs,
+    recovery_samples,
+    replay_samples,
+    uneventful_replay,
+)
 from .config import LoopConfig
 from .errors import TakeoverError, UsageError
 from .evaluate.beside import measured_beside
@@ -83,7 +89,7 @@ class Loop:
         self._replay_samples: tuple[int, list[DrivingSample]] | None = None
         self._seen: SeenPictures | None = None
         self.champions = Champions(self.store, lambda: self.registry, config.policy)
-        self.evaluator = Evaluator(self.store, self._rollouts, self.champions.policy, progress)
+        self.evaluator = Evaluator(self.store, self.rollouts, self.champions.policy, progress)
 
     @property
     def registry(self) -> Registry:
@@ -104,7 +110,7 @@ class Loop:
         saved, _, report = self.store.recover()
         if saved or report.added:
             self.progress.say(f"recovered {len(saved)} interrupted drives, indexed {len(report.added)}")
-        with self._rollouts():
+        with self.rollouts():
             # Nothing below may import the training stack meanwhile: lazy modules of trl and transformers lose races.
             self._first_drives()
             warm_up.join()
@@ -181,7 +187,7 @@ class Loop:
             takeovers += result.outcome.takeovers
             self.progress.advance(note="" if champion is None else f"{takeovers} takeovers")
 
-        with self._rollouts() as fleet:
+        with self.rollouts() as fleet:
             results = fleet.run(
                 left, None if champion is None else self.champions.policy(champion), on_result=told
             )
@@ -256,7 +262,7 @@ class Loop:
         """Train from the champion on the pairs of all rounds."""
         from .refine.stages import run_stages
 
-        samples, pairs, replay = self._training_data(number)
+        samples, pairs, replay = self.training_data(number)
         self.progress.stage(f"{title} on {len(pairs)} pairs", 0)
         policy = self.champions.policy(champion, fresh=True)
         self._seen = policy.share_pictures(self._seen)
@@ -268,10 +274,10 @@ class Loop:
             self.progress.advance(note=f"loss {loss:.3f}")
 
         seed = self.config.seed * 1009 + number
-        reports = [
-            report.to_json()
-            for report in run_stages(policy, samples, pairs, replay, self.config.refine, seed, folder, told)
-        ]
+        refine = self.config.refine
+        failed = failed_plans(self.store, number) if refine.kto.enabled else []
+        made = run_stages(policy, samples, pairs, replay, refine, seed, folder, told, failed=failed)
+        reports = [report.to_json() for report in made]
         weights = self._weights(number)
         shutil.rmtree(weights, ignore_errors=True)
         policy.save(weights)
@@ -286,7 +292,7 @@ class Loop:
             "episodes": queries.training_episodes(self.store, number),
         }
 
-    def _training_data(
+    def training_data(
         self, number: int
     ) -> tuple[list[DrivingSample], list[PreferencePair], list[DrivingSample]]:
         """Recoveries and corrections, pairs of all rounds so far, replay of the expert's and of uneventful drives."""
@@ -471,7 +477,7 @@ class Loop:
 
     def refine_only(self, stages: Sequence[str]) -> dict[str, Any]:
         """`loop refine`: refine the champion on all stored pairs, with the given stages only."""
-        known = ("sft", "dpo", "grpo", "anchor")
+        known = ("sft", "dpo", "kto", "grpo", "anchor")
         unknown = [name for name in stages if name not in known]
         if unknown:
             raise UsageError(f"unknown stage `{unknown[0]}`", fix=f"use some of {', '.join(known)}")
@@ -539,7 +545,7 @@ class Loop:
     # Parts
 
     @contextmanager
-    def _rollouts(self) -> Iterator[Fleet]:
+    def rollouts(self) -> Iterator[Fleet]:
         """The workers: started once, closed on every way out."""
         if self._fleet is not None:
             yield self._fleet

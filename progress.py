@@ -20,6 +20,7 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from .evaluate.ablation import ArmFigures
     from .evaluate.run_report import RunSummary
 
 GATE_STYLES = {"promote": "bold green", "reject": "red", "inconclusive": "yellow", "start": "dim"}
@@ -162,6 +163,27 @@ def suite_table(report: Mapping[str, Any]) -> None:
         f"collisions/km {totals['collisions_per_km']:.2f}  phantom brakes/km {totals['phantom_per_km']:.2f}  "
         f"standstill {100 * totals['standstill_share']:.1f} %"
     )
+
+
+def ablation_tables(rows: Sequence[ArmFigures], report: Mapping[str, Any]) -> None:
+    """What each arm is worth, then its caution, then where the page is."""
+    from .evaluate.ablation_page import COLUMNS, LEDGER, ledger_cells, main_cells
+
+    setting, console = report["setting"], _stdout()
+    title = f"{setting['cases']} cases of {setting['suite']}, from generation {setting['generation']}"
+    for name, columns, cells in (
+        (title, COLUMNS, main_cells),
+        ("caution and forgetting", LEDGER, ledger_cells),
+    ):
+        table = Table(title=name)
+        for column in columns:
+            table.add_column(column, justify="left" if column == "arm" else "right")
+        for row in rows:
+            table.add_row(*cells(row))
+        console.print(table)
+    if setting["missing"]:
+        console.print(f"not done yet: {', '.join(setting['missing'])}; run the same command again")
+    console.print(f"page: {report['files']['md']}")
 
 
 def status_table(status: Mapping[str, Any]) -> None:

@@ -298,3 +298,16 @@ class PreferencePair:
     visible_ids: frozenset[int] = (
         frozenset()
     )  # actors of the scene that the pictures show: words may name them
+    hardness: float = 0.0  # lower is harder: close to the chosen plan, yet unsafe
+
+
+@dataclass(frozen=True, slots=True)
+class FailedPlan:
+    """A plan that was bad, at a state for which no pair was admitted: nothing better is known there."""
+
+    input: PolicyInput
+    plan_m: Float  # (8, 2)
+    mask: NDArray[np.bool_]  # (8,)
+    weight: float
+    role: Role
+    case_id: str

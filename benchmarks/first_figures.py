@@ -88,7 +88,7 @@ def _longer_sft(loop: Loop, cases: list) -> list[CaseResult]:  # type: ignore[ty
     some = np.random.default_rng(0).permutation(len(replay))[: config.refit.max_samples]
     refit_head(policy, [replay[i] for i in some], config.refit, 0)
     loop.progress.stage("SFT on replay only, driven", len(cases))
-    with loop._rollouts() as fleet:
+    with loop.rollouts() as fleet:
         return evaluate_cases(
             fleet, cases, policy, generation="replay", on_result=lambda _: loop.progress.advance()
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -96,8 +97,8 @@ class PairCandidate:
 
     @property
     def hardness(self) -> float:
-        """Lower is harder: close to the chosen plan, yet unsafe; then the others by distance (DriveDPO)."""
-        return float(self.details["ade_m"]) + (0.0 if self.details["rejected_unsafe"] else 1000.0)
+        """See `hardness`."""
+        return hardness(self.details)
 
     def to_row(self, round_number: int) -> PairRow:
         """The store's row."""
@@ -124,3 +125,12 @@ class PairCandidate:
             segmenter_version=self.segmenter_version,
             details=self.details,
         )
+
+
+def hardness(details: Mapping[str, Any]) -> float:
+    """Of a pair; lower is harder: close to the chosen plan, yet unsafe; then the others by distance (DriveDPO).
+
+    Args:
+        details: Of the pair, with `ade_m` and `rejected_unsafe`.
+    """
+    return float(details["ade_m"]) + (0.0 if details["rejected_unsafe"] else 1000.0)

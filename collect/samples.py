@@ -37,6 +37,7 @@ from ..vocabulary import (
     PreferencePair,
 )
 from .cot import chain_of_thought, visible_agents, write_cot
+from .pair_types import hardness
 
 STEP_TICKS = round(PLAN_STEP_S * TICK_HZ)
 HORIZON_TICKS = STEP_TICKS * PLAN_POINTS
@@ -363,6 +364,7 @@ def preference_pair(reader: EpisodeReader, row: PairRow, frames: int = 2) -> Pre
         analysis=negative_analysis(scene, rejected, chosen, visible),
         scene=scene,
         visible_ids=visible,
+        hardness=hardness(row.details),
     )
 
 

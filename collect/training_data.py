@@ -6,14 +6,26 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..store import queries
 from ..store.database import Store
 from ..store.episodes import EpisodeReader
 from ..store.rows import PairRow
-from ..vocabulary import DrivingSample, PairSource, Phase, PreferencePair
-from .samples import driver_samples, expert_samples, policy_sample, preference_pair, uneventful_samples
+from ..vocabulary import PLAN_POINTS, DrivingSample, FailedPlan, PairSource, Phase, PreferencePair
+from .cot import visible_agents
+from .samples import (
+    driver_samples,
+    expert_samples,
+    policy_input,
+    policy_sample,
+    preference_pair,
+    uneventful_samples,
+)
 
 Told = Callable[[], None]
+# Pairs that were refused because their chosen side was not good enough; their rejected side may still teach.
+NO_POSITIVE = frozenset({"chosen_collides", "chosen_off_road", "chosen_ttc", "too_short"})
 
 
 def replay_samples(store: Store, episode_ids: Sequence[str], told: Told | None = None) -> list[DrivingSample]:
@@ -105,6 +117,44 @@ def recovery_samples(store: Store, pairs: Sequence[PreferencePair]) -> list[Driv
         if pair.source is not PairSource.HUMAN  # the recovery itself is above
     ]
     return samples
+
+
+def failed_plans(store: Store, up_to_round: int) -> list[FailedPlan]:
+    """Unsafe plans of the policy at states for which no pair was admitted, since nothing good enough was known there.
+
+    Only what was seen counts: a plan that ran into something outside the picture teaches phantom braking (proof.md 7).
+
+    Args:
+        store: The store.
+        up_to_round: Last round that counts.
+    """
+    readers = _Readers(store.home)
+    rows = [row for row in queries.pairs(store) if row["round"] <= up_to_round]
+    settled = {(row["episode_id"], row["tick"]) for row in rows if row["admitted"]}
+    found: dict[tuple[str, int, tuple[float, ...]], FailedPlan] = {}
+    for row in rows:
+        here, plan = (row["episode_id"], row["tick"]), tuple(row["rejected_m"])
+        if (
+            row["reject_reason"] not in NO_POSITIVE
+            or not row["details"]["rejected_unsafe"]
+            or row["source"] == PairSource.PREDICTED.value
+            or here in settled
+            or (*here, plan) in found
+        ):
+            continue
+        reader = readers.of(row["episode_id"])
+        critical = row["critical_actor_id"]
+        if critical and critical not in visible_agents(reader, row["tick"]):
+            continue
+        found[(*here, plan)] = FailedPlan(
+            input=policy_input(reader, row["tick"]),
+            plan_m=np.array(plan, np.float32).reshape(PLAN_POINTS, 2),
+            mask=np.ones(PLAN_POINTS, np.bool_),
+            weight=row["weight"],
+            role=reader.meta.role,
+            case_id=row["case_id"],
+        )
+    return list(found.values())
 
 
 class _Readers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Protocol
 
 from ..collect.fleet import BatchPlanner, Fleet
@@ -88,7 +89,52 @@ class Evaluator:
             so_far: Filled as results come in, known ones first.
             stop: Asked now and then; True leaves out the cases that have not begun.
         """
-        key = self._key(generation, baseline)
+        return self._results(
+            self._key(generation, baseline),
+            None if generation is None else partial(self._policy, generation),
+            name,
+            cases,
+            title,
+            label=baseline if generation is None else str(generation),
+            generation=generation,
+            baseline=baseline,
+            so_far=so_far,
+            stop=stop,
+        )
+
+    def results_of(
+        self,
+        policy: Callable[[], BatchPlanner],
+        weights_sha256: str,
+        name: str,
+        cases: Sequence[Case],
+        title: str,
+    ) -> list[CaseResult]:
+        """Results of weights that are no generation; kept under their hash, so driven once as well.
+
+        Args:
+            policy: Gives what drives; asked only if a case is missing.
+            weights_sha256: Hash of its weights.
+            name: Suite.
+            cases: Of that suite.
+            title: For the progress bar.
+        """
+        return self._results(weights_sha256, policy, name, cases, title, label=weights_sha256[:8])
+
+    def _results(
+        self,
+        key: str,
+        policy: Callable[[], BatchPlanner] | None,
+        name: str,
+        cases: Sequence[Case],
+        title: str,
+        *,
+        label: str,
+        generation: int | None = None,
+        baseline: str = "",
+        so_far: list[CaseResult] | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> list[CaseResult]:
         known = self._known(key, name)
         left = [case for case in cases if case not in known]
         so_far = [] if so_far is None else so_far
@@ -108,8 +154,8 @@ class Evaluator:
                 driven = evaluate_cases(
                     fleet,
                     left,
-                    None if generation is None else self._policy(generation),
-                    generation=baseline if generation is None else str(generation),
+                    None if policy is None else policy(),
+                    generation=label,
                     baseline=baseline,
                     on_result=told,
                     stop=stop,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from ..models.policy import Policy
 from ..vocabulary import DrivingSample, PreferencePair
 from .anchor_feedback import Corrected, FeedbackFigures, Refinement
 from .anchors import contrastive_loss, group_advantages
+from .checkpoints import Checkpoints
 from .config import AnchorConfig
 from .datasets import check_roles
 from .features import FeatureCache, Features
@@ -155,6 +156,21 @@ class _Stage:
         return (losses * scenes.weight).sum() / scenes.weight.sum()
 
 
+    def remember(self) -> dict[str, Any]:
+        """What a checkpoint must hold beside the head: the noise to come, and the counts."""
+        return {
+            "noise": self.generator.get_state(),
+            "counts": [self.skipped, self.groups, self.refinement.scenes],
+            "feedback": asdict(self.refinement.figures),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The inverse of `remember`."""
+        self.generator.set_state(state["noise"])
+        self.skipped, self.groups, self.refinement.scenes = state["counts"]
+        self.refinement.figures = FeedbackFigures(**state["feedback"])
+
+
 def run_anchor(
     policy: Policy,
     pairs: Sequence[PreferencePair],
@@ -166,6 +182,7 @@ def run_anchor(
     replay: Sequence[DrivingSample] = (),
     cache: FeatureCache | None = None,
     teacher: Teacher | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> StageReport:
     """Train pooling and MLP on anchors, in place; the backbone stays as it is.
 
@@ -180,6 +197,7 @@ def run_anchor(
             `published` is the paper's loss alone and only measures them.
         cache: Features that are known already.
         teacher: Finds words for what failed; by rule if absent.
+        checkpoints: Of this stage; None writes none.
 
     Raises:
         RoleError: Held-out data.
@@ -200,7 +218,14 @@ def run_anchor(
     batch = config.per_device_train_batch_size
     steps = config.epochs * math.ceil(len(scenes.pairs) / batch)
     descent = Descent(head, config, steps, progress)
-    for epoch in range(config.epochs):
+    first, state = 0, checkpoints.kept() if checkpoints is not None else None
+    if state is not None:
+        first = state["epochs"]
+        stage.restore(state["stage"])
+        descent.restore(state["descent"])
+        if kept is not None:
+            kept.restore(state["kept"])
+    for epoch in range(first, config.epochs):
         if config.feedback and not stage.refinement.every_step and epoch % config.feedback_every == 0:
             stage.analyse()
         for index in torch.randperm(len(scenes.pairs), generator=stage.generator).split(batch):
@@ -211,6 +236,12 @@ def run_anchor(
                 break
         if descent.guard.stopped:
             break
+        # Only where the next epoch analyses anew: the features of the correction prompts are not kept.
+        fresh = not config.feedback or stage.refinement.every_step
+        ready = fresh or (epoch + 1) % config.feedback_every == 0
+        if checkpoints is not None and ready and checkpoints.due(epoch + 1, config.save_epochs):
+            state = {"epochs": epoch + 1, "stage": stage.remember(), "descent": descent.remember()}
+            checkpoints.keep(epoch + 1, {**state, "kept": None if kept is None else kept.remember()})
     after = _figures(stage, kept)
     policy.model.zero_grad(set_to_none=True)
     return StageReport(

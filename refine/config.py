@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
@@ -10,6 +10,24 @@ from pydantic import Field, model_validator
 from ..config import Section
 
 REASONED_TOKENS = 64  # a C-CoT and a plan have no fewer
+HeadWeight = Annotated[float, Field(ge=0, le=1000)] | Literal["balanced"]
+DpoLoss = Literal[
+    "sigmoid",
+    "hinge",
+    "ipo",
+    "exo_pair",
+    "nca_pair",
+    "robust",
+    "bco_pair",
+    "sppo_hard",
+    "aot",
+    "aot_unpaired",
+    "apo_zero",
+    "apo_down",
+    "discopop",
+    "sft",
+    "sigmoid_norm",
+]  # TRL's names
 
 
 class TrainerConfig(Section):
@@ -38,12 +56,22 @@ class TrainerConfig(Section):
         le=1,
         description="share of the rate that the vision tower gets; 0 freezes it: driving alone unlearns it to see",
     )
-    head_weight: float = Field(
+    head_weight: HeadWeight = Field(
         20.0,
-        ge=0,
-        le=1000,
-        description="alpha of SafeAlign eq. 4: lifts the head's loss (0.01 to 0.1) to the size of the text's (1 to 2)",
+        description="alpha of SafeAlign eq. 4, 0 to 1000: lifts the head's loss (0.01 to 0.1) to the size of the text's "
+        "(1 to 2); `balanced` takes the ratio of both gradients in the last layer that they share",
     )
+    save_steps: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="steps between two checkpoints; 0 writes one a minute, so that a short stage writes none",
+    )
+
+    @property
+    def trains_head(self) -> bool:
+        """Whether the head's loss takes part."""
+        return self.head_weight == "balanced" or self.head_weight > 0
 
 
 class LoraSettings(Section):
@@ -73,7 +101,11 @@ class SftConfig(TrainerConfig):
         description="rows that answer with the C-CoT first; text costs steps, the plan drives",
     )
     negative_share: float = Field(
-        0.5, ge=0, le=1, description="negative-enhanced prompts among takeover rows of stage 2 (proof.md 19)"
+        0.5,
+        ge=0,
+        le=1,
+        description="negative-enhanced prompts among takeover rows of stage 2 (proof.md 19), exact in every batch; 1 with "
+        "replay_share 0.5 is SafeAlign's mix",
     )
     negative_from: float = Field(
         0.5, ge=0, le=1, description="share of the steps before stage 2 of the curriculum"
@@ -89,21 +121,89 @@ class DpoConfig(TrainerConfig):
         2e-4, gt=0, lt=1, description="below the SFT stage: preference gradients are noisy"
     )
     beta: float = Field(0.1, gt=0, le=10, description="strength of the pull to the reference")
-    loss_type: tuple[str, ...] = Field(
-        ("sigmoid", "sft"), description="sigmoid alone destroys a small policy"
+    loss_type: tuple[DpoLoss, ...] = Field(
+        ("sigmoid", "sft"), min_length=1, description="sigmoid alone destroys a small policy"
     )
     loss_weights: tuple[float, ...] = Field((0.1, 1.0), description="the SFT term carries the learning")
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=0.5, description="share of wrong preferences, for robust and exo_pair"
+    )
+    f_divergence_type: Literal["reverse_kl", "forward_kl", "js_divergence", "alpha_divergence"] = Field(
+        "reverse_kl", description="pull to the reference, for losses of the reward difference"
+    )
+    f_alpha_divergence_coef: float = Field(0.5, gt=0, le=10, description="of alpha_divergence")
+    ld_alpha: float | None = Field(
+        None, ge=0, le=1, description="weight of the longer answer's surplus; null counts it in full"
+    )
+    use_weighting: bool = Field(False, description="WPO: weight pairs by the policy's own probability")
+    discopop_tau: float = Field(0.05, gt=0, le=10, description="temperature of discopop")
     takeover_share: float = Field(
         0.5,
         ge=0,
         le=0.5,
         description="takeover pairs of a batch; above one half the policy forgets (proof.md 19)",
     )
+    hard_first: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="share of the steps over which the pool grows from the hardest quarter of the pairs (close but unsafe) "
+        "to all; 0 draws from all at once",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _out_of_reach(cls, data: Any) -> Any:
+        for key in sorted(DPO_FIXED.keys() & set(data if isinstance(data, dict) else ())):
+            raise ValueError(f"TRL's {key} cannot be set: {DPO_FIXED[key]}")
+        return data
 
     @model_validator(mode="after")
     def _one_weight_each(self) -> DpoConfig:
         if len(self.loss_type) != len(self.loss_weights):
             raise ValueError(f"{len(self.loss_type)} loss_type need as many loss_weights")
+        if self.use_weighting and "sft" in self.loss_type:
+            raise ValueError("TRL cannot weigh the sft term: use_weighting needs other loss_type")
+        return self
+
+
+DPO_FIXED = {
+    "max_length": "a cut would take image tokens away",
+    "truncation_mode": "nothing is cut",
+    "padding_free": "pictures and text are padded together",
+    "precompute_ref_log_probs": "TRL refuses it with pictures",
+    "sync_ref_model": "the reference is the champion, and checkpoints do not hold a moving one",
+    "ref_model_mixup_alpha": "the reference does not move",
+    "ref_model_sync_steps": "the reference does not move",
+}  # keys of TRL's DPOConfig with one right value here
+
+
+class KtoConfig(TrainerConfig):
+    """Plans without a partner: the driver's are desirable, failed ones undesirable (KTO; APO's unpaired loss)."""
+
+    enabled: bool = Field(False, description="run this stage; off until closed-loop figures ask for it")
+    max_steps: int = Field(16, ge=1, le=1_000_000, description="as short as DPO: the same kind of gradient")
+    per_device_train_batch_size: int = Field(
+        8, ge=4, le=4096, description="rows of a step; TRL's estimate of the KL needs several"
+    )
+    learning_rate: float = Field(2e-4, gt=0, lt=1, description="as DPO's")
+    beta: float = Field(0.1, gt=0, le=10, description="strength of the pull to the reference")
+    loss_type: Literal["kto", "apo_zero_unpaired"] = Field(
+        "kto", description="TRL's names; the second for a policy that is worse than what is desirable"
+    )
+    desirable_weight: float = Field(1.0, ge=0, le=100, description="TRL's lambda_D")
+    undesirable_weight: float = Field(1.0, ge=0, le=100, description="TRL's lambda_U")
+    undesirable_share: float = Field(
+        0.25, gt=0, le=0.5, description="rows of a batch; more of them only teach what not to do"
+    )
+    replay_share: float = Field(
+        0.5, ge=0, lt=1, description="rows of a batch from uneventful drives, desirable too (proof.md 19)"
+    )
+
+    @model_validator(mode="after")
+    def _whole_batch(self) -> KtoConfig:
+        if self.undesirable_share + self.replay_share > 1.0:
+            raise ValueError("undesirable_share and replay_share are more than the batch")
         return self
 
 
@@ -234,6 +334,9 @@ class AnchorConfig(Section):
         description="`directional` only: Huber on the refit's scenes, so that what it taught is kept",
     )
     max_grad_norm: float = Field(1.0, gt=0, le=1000, description="as in the other stages")
+    save_epochs: int = Field(
+        0, ge=0, le=1000, description="epochs between two checkpoints; 0 writes one a minute at most"
+    )
 
 
 class TeacherConfig(Section):
@@ -300,6 +403,9 @@ class RefitConfig(Section):
         description="replay scenes beside the takeovers, a prefill each; with few the head overfits",
     )
     max_grad_norm: float = Field(1.0, gt=0, le=1000, description="as in the other stages")
+    save_epochs: int = Field(
+        0, ge=0, le=1000, description="epochs between two checkpoints; 0 writes one a minute at most"
+    )
 
 
 class FeatureConfig(Section):
@@ -323,6 +429,7 @@ class RefineConfig(Section):
 
     sft: SftConfig = SftConfig()
     dpo: DpoConfig = DpoConfig()
+    kto: KtoConfig = KtoConfig()
     grpo: GrpoConfig = GrpoConfig()
     refit: RefitConfig = RefitConfig()
     anchor: AnchorConfig = AnchorConfig()
@@ -337,7 +444,7 @@ class RefineConfig(Section):
     )
 
 
-STAGES = ("sft", "dpo", "grpo", "refit", "anchor")
+STAGES = ("sft", "dpo", "kto", "grpo", "refit", "anchor")
 
 
 def bootstrap_config(

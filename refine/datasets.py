@@ -6,6 +6,7 @@ repeatable.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -20,11 +21,16 @@ from ..models.actions import ActionCodec
 from ..models.policy import Policy
 from ..models.prompts import PromptMode, write_answer
 from ..sim_bridge.scenarios.cases import NOMINAL_TYPES, parse_case
-from ..vocabulary import PLAN_POINTS, DrivingSample, Float, PolicyInput, PreferencePair, Role
+from ..vocabulary import PLAN_POINTS, DrivingSample, FailedPlan, Float, PolicyInput, PreferencePair, Role
 from .config import DpoConfig, SftConfig
 
 HEAD_FIELDS = ("ego", "prompt_mask", "target_m", "target_mask")  # for the head, not for the backbone
 MAX_FACTOR = 4.0  # by which `with_share` raises a weight at most
+POOLS = (
+    0.25,
+    0.5,
+    0.75,
+)  # shares of the pairs, hardest first, that a curriculum draws from before it draws from all
 _ALL = np.ones(PLAN_POINTS, np.bool_)
 
 
@@ -51,7 +57,7 @@ class DpoRow:
     mask: NDArray[np.bool_]  # (8,)
 
 
-def check_roles(items: Sequence[DrivingSample | PreferencePair]) -> None:
+def check_roles(items: Sequence[DrivingSample | PreferencePair | FailedPlan]) -> None:
     """Refuse whatever is held out.
 
     Raises:
@@ -135,8 +141,8 @@ def sft_rows(
 ) -> list[SftRow]:
     """All rows of an SFT stage, batch after batch.
 
-    Stage 1 of the curriculum shows plain prompts; stage 2 shows `negative_share` of the takeover rows with
-    their rejected plan and its analysis. The target is the good plan in both.
+    Stage 1 of the curriculum shows plain prompts; stage 2 shows `negative_share` of each batch's takeover rows with
+    their rejected plan and its analysis (SafeAlign 3.4). The target is the good plan in both.
 
     Args:
         policy: Whose prompts and tokens.
@@ -155,38 +161,44 @@ def sft_rows(
     old = round(config.replay_share * batch) if samples else batch
     old = old if replay else 0
     new = batch - old
-    fresh = draws([s.weight for s in samples], config.max_steps * new, rng) if new else np.zeros(0, np.int64)
-    kept = draws([s.weight for s in replay], config.max_steps * old, rng) if old else np.zeros(0, np.int64)
+    warned = [s for s in samples if s.negative_m is not None and s.weight > 0]
+    shown = round(config.negative_share * new) if warned else 0
+    second = [step >= config.negative_from * config.max_steps for step in range(config.max_steps)]
+    counts = [shown if late else 0 for late in second]
+    plain = _drawn(samples, [new - count for count in counts], rng)
+    negative = _drawn(warned, counts, rng)
+    kept = _drawn(replay, [old] * config.max_steps, rng)
     rows: list[SftRow] = []
     for step in range(config.max_steps):
-        late = step >= config.negative_from * config.max_steps
         # Reasoning is for whole batches: one long answer among plans would pad them all.
         speak = bool(rng.random() < config.reason_share)
-        chosen = [(samples[i], late) for i in fresh[step * new : (step + 1) * new]]
-        chosen += [(replay[i], False) for i in kept[step * old : (step + 1) * old]]
-        group = [_sft_row(policy, sample, config, rng, second, speak) for sample, second in chosen]
+        group = [_sft_row(policy, sample, speak) for sample in [*plain[step], *kept[step]]]
+        group += [_negative_row(policy, sample) for sample in negative[step]]
         rows.extend(group[i] for i in rng.permutation(batch))
     return rows
 
 
-def _sft_row(
-    policy: Policy,
-    sample: DrivingSample,
-    config: SftConfig,
-    rng: np.random.Generator,
-    late: bool,
-    speak: bool,
-) -> SftRow:
-    dice = rng.random()
-    if late and sample.negative_m is not None and dice < config.negative_share:
-        text = policy.prompt(sample.input, PromptMode.NEGATIVE, sample.negative_m, sample.analysis)
-        reasoning = ""
-    elif sample.reasoning and speak:
-        text, reasoning = policy.prompt(sample.input, PromptMode.REASON), sample.reasoning
-    else:
-        text, reasoning = policy.prompt(sample.input), ""
+def _drawn(
+    samples: Sequence[DrivingSample], counts: Sequence[int], rng: np.random.Generator
+) -> list[list[DrivingSample]]:
+    """Samples of each step, in proportion to their weights over the whole stage."""
+    total = sum(counts)
+    index = iter(draws([s.weight for s in samples], total, rng) if total else ())
+    return [[samples[next(index)] for _ in range(count)] for count in counts]
+
+
+def _sft_row(policy: Policy, sample: DrivingSample, speak: bool) -> SftRow:
+    reasoning = sample.reasoning if speak else ""
+    text = policy.prompt(sample.input, PromptMode.REASON if reasoning else PromptMode.PLAN)
     target = np.asarray(sample.target_m, np.float32)
     words = answer(policy, target, sample.input.speed_mps, sample.mask, reasoning)
+    return SftRow(sample.input, text, words, target, sample.mask)
+
+
+def _negative_row(policy: Policy, sample: DrivingSample) -> SftRow:
+    text = policy.prompt(sample.input, PromptMode.NEGATIVE, sample.negative_m, sample.analysis)
+    target = np.asarray(sample.target_m, np.float32)
+    words = answer(policy, target, sample.input.speed_mps, sample.mask)
     return SftRow(sample.input, text, words, target, sample.mask)
 
 
@@ -198,6 +210,8 @@ def dpo_rows(
     seed: int,
 ) -> list[DpoRow]:
     """All rows of a DPO stage: at most `takeover_share` takeover pairs in each batch, the rest replay.
+
+    Hard negatives come first (DriveDPO): see `hard_first`.
 
     Raises:
         RoleError: Something held out is among them.
@@ -212,7 +226,7 @@ def dpo_rows(
     batch = config.per_device_train_batch_size * config.gradient_accumulation_steps
     new = int(config.takeover_share * batch) if pairs else 0
     old = batch - new
-    fresh = draws([p.weight for p in pairs], config.max_steps * new, rng) if new else np.zeros(0, np.int64)
+    fresh = hard_first(pairs, config.max_steps, new, config.hard_first, rng)
     kept = draws([s.weight for s in replay], config.max_steps * old, rng)
     rows: list[DpoRow] = []
     for step in range(config.max_steps):
@@ -220,6 +234,33 @@ def dpo_rows(
         group += [_replay_row(policy, replay[i], rng) for i in kept[step * old : (step + 1) * old]]
         rows.extend(group[i] for i in rng.permutation(batch))
     return rows
+
+
+def hard_first(
+    pairs: Sequence[PreferencePair], steps: int, per_step: int, share: float, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Indices of pairs, `per_step` for each step: from the hardest ones (close but unsafe) to all of them.
+
+    Over `share` of the steps the pool is the hardest quarter, half and three quarters in turn; then it is whole. In a
+    pool pairs are drawn in proportion to their weights.
+
+    Args:
+        pairs: To draw from.
+        steps: Of the stage.
+        per_step: Pairs of a step.
+        share: In [0, 1]; 0 for no curriculum.
+        rng: Of the order.
+    """
+    if not per_step:
+        return np.zeros(0, np.int64)
+    order = np.array(sorted(range(len(pairs)), key=lambda i: (pairs[i].hardness, pairs[i].pair_id)))
+    edges = [round(share * steps * part / len(POOLS)) for part in range(len(POOLS) + 1)]
+    parts: list[NDArray[np.int64]] = []
+    for pool, first, last in zip((*POOLS, 1.0), edges, [*edges[1:], steps], strict=True):
+        among = order[: math.ceil(pool * len(order))]
+        if last > first:
+            parts.append(among[draws([pairs[i].weight for i in among], (last - first) * per_step, rng)])
+    return np.concatenate(parts)
 
 
 def _pair_row(policy: Policy, pair: PreferencePair) -> DpoRow:

@@ -15,6 +15,7 @@ from trl import DPOTrainer
 from ..models.backbone import settle
 from ..models.policy import Policy
 from ..vocabulary import DrivingSample, PreferencePair
+from .checkpoints import Checkpoints
 from .config import DpoConfig, LoraSettings
 from .datasets import collate_dpo, dpo_rows
 from .report import Progress, StageReport, no_progress
@@ -26,8 +27,19 @@ from .training import (
     run_trainer,
     split_head_fields,
     trainer_options,
+    trl_refusals,
     without_notices,
 )
+
+TRL_KEYS = (
+    "beta",
+    "label_smoothing",
+    "f_divergence_type",
+    "f_alpha_divergence_coef",
+    "ld_alpha",
+    "use_weighting",
+    "discopop_tau",
+)  # handed to TRL as they are
 
 
 class DrivingDPOTrainer(HeadLossMixin, DPOTrainer):
@@ -51,6 +63,7 @@ def run_dpo(
     *,
     replay: Sequence[DrivingSample] = (),
     lora: LoraSettings | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> StageReport:
     """Teach a policy to prefer the driver's plans, in place.
 
@@ -63,17 +76,18 @@ def run_dpo(
         out_dir: Scratch folder of the trainer.
         replay: From uneventful drives; at least half of each batch.
         lora: When to train an adapter instead of the model.
+        checkpoints: Of this stage, in `out_dir`; None writes none.
 
     Raises:
         RoleError: Held-out data.
-        RefineError: No replay, or the stage cannot change the driving decoder.
+        RefineError: No replay, TRL refuses the configuration, or the stage cannot change the driving decoder.
     """
     started = time.monotonic()
-    refuse_frozen_decoder(policy, "dpo", head=config.head_weight > 0, text=True)
+    refuse_frozen_decoder(policy, "dpo", head=config.trains_head, text=True)
     settle(policy.model)  # the reference and the policy must be one function at the start
     rows = dpo_rows(policy, pairs, replay, config, seed)
     peft_config = adapter(policy, lora or LoraSettings())
-    with without_notices():
+    with without_notices(), trl_refusals("dpo"):
         trainer = DrivingDPOTrainer(
             model=policy.model,
             # TRL would reload the reference from where the model once came from; an adapter is simply
@@ -83,9 +97,9 @@ def run_dpo(
                 **trainer_options(policy, config, seed, out_dir),
                 max_length=None,
                 train_sampling_strategy="sequential",
-                beta=config.beta,
                 loss_type=list(config.loss_type),
                 loss_weights=list(config.loss_weights),
+                **{name: getattr(config, name) for name in TRL_KEYS},
             ),
             data_collator=lambda examples: collate_dpo(policy, [rows[e["row"]] for e in examples]),
             train_dataset=numbered(
@@ -96,4 +110,5 @@ def run_dpo(
         )
     trainer.attach(policy, config, progress)
     same = sum(row.chosen == row.rejected for row in rows) / len(rows)
-    return run_trainer("dpo", trainer, policy, started, {"share_same_tokens": same})
+    figures = {"share_same_tokens": same}
+    return run_trainer("dpo", trainer, policy, started, figures, checkpoints, config.save_steps)

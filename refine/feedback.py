@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -45,6 +45,15 @@ class Threshold:
         ordered = np.sort(found[:, 1])
         # Strictly below the next one: `below` groups are refined, the rest are not.
         self.value = float(ordered[below]) if below < len(ordered) else float(np.nextafter(ordered[-1], 2.0))
+
+    def remember(self) -> dict[str, Any]:
+        """What a checkpoint must hold; plain values."""
+        return {"value": self.value, "seen": [list(pair) for pair in self._seen]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The inverse of `remember`."""
+        self.value = state["value"]
+        self._seen = [(published, own) for published, own in state["seen"]]
 
 
 def first_better(earned: Tensor, best: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -151,6 +151,16 @@ class Groups:
             "threshold": self.threshold.value,
         }
 
+    def remember(self) -> dict[str, Any]:
+        """What a checkpoint must hold; plain values. Between two steps no group is under way."""
+        counts = [self.skipped, self.seen, self.refined, self.filled]
+        return {"counts": counts, "threshold": self.threshold.remember()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The inverse of `remember`."""
+        self.skipped, self.seen, self.refined, self.filled = state["counts"]
+        self.threshold.restore(state["threshold"])
+
     def _empty(self, row: GrpoRow) -> _Group:
         taken = row.neg_m is not None
         return _Group(

@@ -24,6 +24,7 @@ from ..errors import RefineError
 from ..models.backbone import settle
 from ..models.policy import Policy
 from ..vocabulary import DrivingSample, PreferencePair
+from .checkpoints import Checkpoints
 from .config import GrpoConfig, LoraSettings
 from .datasets import HEAD_FIELDS, check_roles
 from .group_scenes import GrpoRow, grpo_rows, sound_pairs
@@ -83,6 +84,15 @@ class AnchoredGRPOTrainer(HeadLossMixin, GRPOTrainer):
         del self._logps  # a kept graph holds the memory of a step
         return self.with_head(loss, {key: inputs[key] for key in HEAD_FIELDS})
 
+    def remember(self) -> dict[str, Any]:
+        """With what the groups have come to."""
+        return {**super().remember(), "groups": self.groups.remember()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The inverse of `remember`."""
+        super().restore(state)
+        self.groups.restore(state["groups"])
+
 
 def shaped_loss(logps: Tensor, advantages: Tensor, mask: Tensor, gamma: float) -> Tensor:
     """ELF-VLA's objective of rows that another prompt or person wrote, -A f(pi) with f = pi / (pi + gamma).
@@ -115,6 +125,7 @@ def run_grpo(
     replay: Sequence[DrivingSample] = (),
     lora: LoraSettings | None = None,
     teacher: Teacher | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> StageReport:
     """Improve a policy by trying plans on the pairs' scenes, in place.
 
@@ -128,13 +139,14 @@ def run_grpo(
         replay: From uneventful drives.
         lora: When to train an adapter instead of the model.
         teacher: Finds words for what failed; by rule if absent.
+        checkpoints: Of this stage, in `out_dir`; None writes none.
 
     Raises:
         RoleError: Held-out data.
         RefineError: No scenes, a batch that holds no whole group, or the driving decoder would stay as it is.
     """
     started = time.monotonic()
-    refuse_frozen_decoder(policy, "grpo", head=config.head_weight > 0, text=True)
+    refuse_frozen_decoder(policy, "grpo", head=config.trains_head, text=True)
     if config.per_device_train_batch_size % config.num_generations:
         raise RefineError(
             f"per_device_train_batch_size {config.per_device_train_batch_size} is no multiple of "
@@ -168,7 +180,7 @@ def run_grpo(
     trainer.groups = groups
     trainer.gamma = config.shaping_gamma if config.policy_shaping else None
     trainer.attach(policy, config, progress)
-    report = run_trainer("grpo", trainer, policy, started, {})
+    report = run_trainer("grpo", trainer, policy, started, {}, checkpoints, config.save_steps)
     left_out = 0 if config.variant == "published" else len(pairs) - len(sound)
     figures = {**groups.figures(), "quarantined_pairs": float(left_out)}
     figures |= {} if teacher is None else teacher.figures()

@@ -23,6 +23,7 @@ from ..models.policy import Policy
 from ..models.prompts import PromptMode
 from ..vocabulary import DrivingSample
 from .anchors import huber
+from .checkpoints import Checkpoints
 from .config import AnchorConfig, RefitConfig
 from .datasets import check_roles, draws
 from .features import FeatureCache
@@ -53,6 +54,25 @@ class Descent:
         self.guard.see(loss)
         return self.guard.check(self._done)
 
+    def remember(self) -> dict[str, Any]:
+        """What a checkpoint must hold of the head and of the way down."""
+        return {
+            "head": self._head.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "done": self._done,
+            "losses": self.guard.losses,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The inverse of `remember`."""
+        self._head.load_state_dict(state["head"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._schedule.load_state_dict(state["schedule"])
+        self._done = state["done"]
+        self.guard.begin()
+        self.guard.losses = state["losses"]
+
 
 class Kept:
     """Samples that the head must go on planning as before, after the prompt that drives unless others are given."""
@@ -80,6 +100,14 @@ class Kept:
         plans = head(features.hidden, features.mask, features.ego)
         return huber(plans[:, None], self.target_m[index], self.mask[index], "directional").mean()
 
+    def remember(self) -> dict[str, Any]:
+        """State of the order that is to come."""
+        return dict(self._rng.bit_generator.state)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The inverse of `remember`."""
+        self._rng.bit_generator.state = state
+
     def plans(self, head: ActionHead | FlowHead) -> Tensor:
         """What a head plans, (n, 8, 2) metres, without gradient."""
         features = self.features
@@ -104,6 +132,7 @@ def refit_head(
     progress: Progress = no_progress,
     *,
     cache: FeatureCache | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> StageReport:
     """Fit the heads to a backbone that has changed under them, in place and without gradient into the backbone.
 
@@ -114,6 +143,7 @@ def refit_head(
         seed: Of choice and order.
         progress: Called after each step.
         cache: Features that are known already.
+        checkpoints: Of this stage; None writes none.
 
     Raises:
         RoleError: Held-out data.
@@ -138,7 +168,12 @@ def refit_head(
     descent = Descent(nn.ModuleDict(heads), config, steps, progress)
     generator = torch.Generator().manual_seed(seed)
     before = _errors_m(policy, kept)
-    for _ in range(config.epochs):
+    first, state = 0, checkpoints.kept() if checkpoints is not None else None
+    if state is not None:
+        first, rng.bit_generator.state = state["epochs"], state["rng"]
+        generator.set_state(state["noise"])
+        descent.restore(state["descent"])
+    for epoch in range(first, config.epochs):
         for source, part in _parts(taught, batch, rng):
             features = source.features.take(part)
             target_m, counts, share = source.target_m[part], source.mask[part], source.weight[part]
@@ -152,6 +187,9 @@ def refit_head(
                 break
         if descent.guard.stopped:
             break
+        if checkpoints is not None and checkpoints.due(epoch + 1, config.save_epochs):
+            state = {"epochs": epoch + 1, "rng": rng.bit_generator.state, "noise": generator.get_state()}
+            checkpoints.keep(epoch + 1, {**state, "descent": descent.remember()})
     policy.model.zero_grad(set_to_none=True)
     return StageReport(
         "refit",

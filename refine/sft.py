@@ -13,6 +13,7 @@ from trl import SFTTrainer
 
 from ..models.policy import Policy
 from ..vocabulary import DrivingSample
+from .checkpoints import Checkpoints
 from .config import LoraSettings, SftConfig
 from .datasets import collate_sft, sft_rows
 from .report import Progress, StageReport, no_progress
@@ -24,6 +25,7 @@ from .training import (
     run_trainer,
     split_head_fields,
     trainer_options,
+    trl_refusals,
     without_notices,
 )
 
@@ -49,6 +51,7 @@ def run_sft(
     *,
     replay: Sequence[DrivingSample] = (),
     lora: LoraSettings | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> StageReport:
     """Fine-tune a policy on samples, in place.
 
@@ -61,15 +64,16 @@ def run_sft(
         out_dir: Scratch folder of the trainer; nothing is left there.
         replay: From uneventful drives.
         lora: When to train an adapter instead of the model.
+        checkpoints: Of this stage, in `out_dir`; None writes none.
 
     Raises:
         RoleError: Held-out data.
         RefineError: Nothing to learn from, or the stage cannot change the driving decoder.
     """
     started = time.monotonic()
-    refuse_frozen_decoder(policy, "sft", head=config.head_weight > 0, text=True)
+    refuse_frozen_decoder(policy, "sft", head=config.trains_head, text=True)
     rows = sft_rows(policy, samples, replay, config, seed)
-    with without_notices():
+    with without_notices(), trl_refusals("sft"):
         trainer = DrivingSFTTrainer(
             model=policy.model,
             args=TrlConfig(
@@ -84,4 +88,4 @@ def run_sft(
             peft_config=adapter(policy, lora or LoraSettings()),
         )
     trainer.attach(policy, config, progress)
-    return run_trainer("sft", trainer, policy, started, {})
+    return run_trainer("sft", trainer, policy, started, {}, checkpoints, config.save_steps)

@@ -7,19 +7,24 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..models.policy import Policy
-from ..vocabulary import DrivingSample, PreferencePair
+from ..vocabulary import DrivingSample, FailedPlan, PreferencePair
 from .anchor_stage import run_anchor
+from .checkpoints import Checkpoints
 from .config import STAGES, RefineConfig, RefitConfig
 from .datasets import check_roles, with_share
 from .dpo import run_dpo
 from .features import FeatureCache, feature_cache, fingerprint
 from .gaps import text_gap
 from .grpo import run_grpo
+from .kto import run_kto
+from .probe import Probe
 from .refit import refit_head
 from .report import Progress, StageReport
 from .sft import run_sft
@@ -27,6 +32,16 @@ from .teacher_http import make_teacher
 from .training import refuse_frozen_decoder
 
 StageProgress = Callable[[str, int, int, float], None]  # stage, step, steps, loss
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """What a round trains on."""
+
+    samples: Sequence[DrivingSample]
+    pairs: Sequence[PreferencePair]
+    replay: Sequence[DrivingSample]
+    failed: Sequence[FailedPlan]
 
 
 def run_stages(
@@ -38,12 +53,16 @@ def run_stages(
     seed: int,
     out_dir: Path,
     progress: StageProgress | None = None,
+    *,
+    failed: Sequence[FailedPlan] = (),
 ) -> list[StageReport]:
-    """Refine a policy in place: sft, dpo, grpo, refit, anchor.
+    """Refine a policy in place: sft, dpo, kto, grpo, refit, anchor.
 
     Each finished stage leaves `<n>-<stage>/` (weights, the last one only) and `<n>-<stage>.json` (its report,
-    written last). Called again with the same data, configuration, seed and starting weights, finished stages
-    are not repeated.
+    written last); an unfinished one leaves checkpoints. Called again with the same data, configuration, seed and starting
+    weights, finished stages are not repeated, and an unfinished one goes on at its last complete checkpoint.
+
+    A few cases of the replay never train: after each stage the plans on them are judged (`probe`).
 
     Args:
         policy: Starts as the champion; holds the challenger afterwards.
@@ -54,6 +73,7 @@ def run_stages(
         seed: Of everything.
         out_dir: Folder of this round's refinement.
         progress: Called after each step.
+        failed: Unsafe plans without a pair; only `kto` needs them.
 
     Returns:
         One report a stage, in order; switched-off stages say so. The last one, `gap`, compares text and head.
@@ -62,11 +82,13 @@ def run_stages(
         RoleError: Held-out data.
         RefineError: A stage cannot change the decoder that drives.
     """
-    check_roles([*samples, *pairs, *replay])
+    check_roles([*samples, *pairs, *replay, *failed])
     refuse_useless_stages(policy, config)
     make_teacher(config.teacher, out_dir.parent / "teacher")  # a key that is missing is missed at once
     out_dir.mkdir(parents=True, exist_ok=True)
-    key = _key(policy, samples, pairs, replay, config, seed)
+    key = _key(policy, _Data(samples, pairs, replay, failed), config, seed)
+    probe = Probe(replay)
+    data = _Data(samples, pairs, probe.training, failed)
     reports = _finished(out_dir, key)
     if reports:
         policy.model = Policy.load(
@@ -79,10 +101,18 @@ def run_stages(
     for number in range(len(reports), len(STAGES)):
         stage = STAGES[number]
         shutil.rmtree(_folder(out_dir, number), ignore_errors=True)
-        report = _run(stage, policy, samples, pairs, replay, config, seed, out_dir, progress, cache, reports)
+        scratch = out_dir / "scratch" / stage
+        checkpoints = Checkpoints(scratch, f"{key}/{stage}")
+        first = all(report.skipped_reason for report in reports)
+        start = {f"{name}_before": value for name, value in probe.figures(policy).items()} if first else {}
+        report = _run(stage, policy, data, config, seed, out_dir, checkpoints, progress, cache, reports)
+        if not report.skipped_reason:
+            figures = {**report.metrics, **start, **probe.figures(policy)}
+            report = replace(report, metrics=figures)
         policy.save(_folder(out_dir, number))
         reports.append(report)
         _mark(_marker(out_dir, number), key, report)
+        checkpoints.clear()
         if number:
             shutil.rmtree(_folder(out_dir, number - 1), ignore_errors=True)
     shutil.rmtree(out_dir / "scratch", ignore_errors=True)
@@ -95,9 +125,10 @@ def refuse_useless_stages(policy: Policy, config: RefineConfig) -> None:
     Raises:
         RefineError: There is one.
     """
-    for name, section in (("sft", config.sft), ("dpo", config.dpo), ("grpo", config.grpo)):
+    for name in ("sft", "dpo", "kto", "grpo"):
+        section = getattr(config, name)
         if section.enabled:
-            refuse_frozen_decoder(policy, name, head=section.head_weight > 0, text=True)
+            refuse_frozen_decoder(policy, name, head=section.trains_head, text=True)
     if config.refit.enabled:
         refuse_frozen_decoder(policy, "refit", head=True, text=False)
     if config.anchor.enabled:
@@ -107,44 +138,63 @@ def refuse_useless_stages(policy: Policy, config: RefineConfig) -> None:
 def _run(
     stage: str,
     policy: Policy,
-    samples: Sequence[DrivingSample],
-    pairs: Sequence[PreferencePair],
-    replay: Sequence[DrivingSample],
+    data: _Data,
     config: RefineConfig,
     seed: int,
     out_dir: Path,
+    checkpoints: Checkpoints,
     progress: StageProgress | None,
     cache: FeatureCache,
     before: list[StageReport],
 ) -> StageReport:
-    if not getattr(config, stage).enabled:
-        return StageReport(stage, skipped_reason="switched off")
-    tell = _named(stage, progress)
-    scratch = out_dir / "scratch"
-    if stage == "sft":
-        if not samples and not replay:
-            return StageReport(stage, skipped_reason="no samples")
-        return run_sft(policy, samples, config.sft, seed, tell, scratch, replay=replay, lora=config.lora)
-    if stage == "refit":
-        if all(report.skipped_reason for report in before):
-            return StageReport(stage, skipped_reason="the backbone has not changed")
-        scenes = _scenes(samples, replay, config.refit, seed)
-        return refit_head(policy, scenes, config.refit, seed, tell, cache=cache)
-    if not pairs:
-        return StageReport(stage, skipped_reason="no pairs")
+    reason = _idle(stage, data, config, before)
+    if reason:
+        return StageReport(stage, skipped_reason=reason)
+    tell, scratch = _named(stage, progress), checkpoints.folder
+    samples, pairs, replay, lora = data.samples, data.pairs, data.replay, config.lora
     teacher = make_teacher(config.teacher, out_dir.parent / "teacher")
+    trainer: dict[str, Any] = {"replay": replay, "lora": lora, "checkpoints": checkpoints}
+    if stage == "sft":
+        return run_sft(policy, samples, config.sft, seed, tell, scratch, **trainer)
     if stage == "dpo":
-        if not replay:
-            return StageReport(stage, skipped_reason="no replay, and DPO without it destroys the policy")
-        return run_dpo(policy, pairs, config.dpo, seed, tell, scratch, replay=replay, lora=config.lora)
+        return run_dpo(policy, pairs, config.dpo, seed, tell, scratch, **trainer)
+    if stage == "kto":
+        return run_kto(policy, samples, pairs, data.failed, config.kto, seed, tell, scratch, **trainer)
     if stage == "grpo":
-        return run_grpo(
-            policy, pairs, config.grpo, seed, tell, scratch, replay=replay, lora=config.lora, teacher=teacher
-        )
+        return run_grpo(policy, pairs, config.grpo, seed, tell, scratch, teacher=teacher, **trainer)
     scenes = _scenes(samples, replay, config.refit, seed)
+    if stage == "refit":
+        return refit_head(policy, scenes, config.refit, seed, tell, cache=cache, checkpoints=checkpoints)
     return run_anchor(
-        policy, pairs, config.anchor, seed, tell, scratch, replay=scenes, cache=cache, teacher=teacher
+        policy,
+        pairs,
+        config.anchor,
+        seed,
+        tell,
+        scratch,
+        replay=scenes,
+        cache=cache,
+        teacher=teacher,
+        checkpoints=checkpoints,
     )
+
+
+def _idle(stage: str, data: _Data, config: RefineConfig, before: list[StageReport]) -> str:
+    """Why a stage does not run; "" if it does."""
+    if not getattr(config, stage).enabled:
+        return "switched off"
+    if stage == "sft":
+        return "" if data.samples or data.replay else "no samples"
+    if stage == "refit":
+        unchanged = all(report.skipped_reason for report in before)
+        return "the backbone has not changed" if unchanged else ""
+    if stage == "kto":
+        return "" if data.failed else "no failed plan without a pair"
+    if not data.pairs:
+        return "no pairs"
+    if stage == "dpo" and not data.replay:
+        return "no replay, and DPO without it destroys the policy"
+    return ""
 
 
 def _scenes(
@@ -197,22 +247,18 @@ def _mark(path: Path, key: str, report: StageReport) -> None:
     temporary.replace(path)
 
 
-def _key(
-    policy: Policy,
-    samples: Sequence[DrivingSample],
-    pairs: Sequence[PreferencePair],
-    replay: Sequence[DrivingSample],
-    config: RefineConfig,
-    seed: int,
-) -> str:
+def _key(policy: Policy, data: _Data, config: RefineConfig, seed: int) -> str:
     digest = hashlib.blake2b(digest_size=16)
     digest.update(
         f"{fingerprint(policy, head=True)} {policy.model.head_config} {seed} {config.model_dump_json()}".encode()
     )
-    for sample in [*samples, *replay]:
+    for sample in [*data.samples, *data.replay]:
         digest.update(f"{sample.case_id} {sample.weight} {sample.input.speed_mps}".encode())
         digest.update(np.asarray(sample.target_m, np.float32).tobytes())
-    for pair in pairs:
+    for pair in data.pairs:
         digest.update(f"{pair.pair_id} {pair.weight}".encode())
         digest.update(np.asarray(pair.chosen_m, np.float32).tobytes())
+    for plan in data.failed:
+        digest.update(f"{plan.case_id} {plan.weight} {plan.input.speed_mps}".encode())
+        digest.update(np.asarray(plan.plan_m, np.float32).tobytes())
     return digest.hexdigest()

@@ -20,6 +20,8 @@ from ..models.backbone import lora_config, settle
 from ..models.heads import head_loss
 from ..models.policy import Policy
 from ..models.vla import restore_forward
+from .balance import Balance, last_layer
+from .checkpoints import Checkpoints, Saving
 from .config import LoraSettings, TrainerConfig
 from .datasets import HEAD_FIELDS
 from .report import Progress, StageReport
@@ -51,6 +53,9 @@ def trainer_options(policy: Policy, config: TrainerConfig, seed: int, out_dir: P
     }
 
 
+WEIGHTS = "learnt.pt"  # in a checkpoint: tensors alone, read with weights_only
+
+
 @contextmanager
 def without_notices() -> Iterator[None]:
     """Keep the libraries' deprecation notices among themselves off the user's terminal."""
@@ -58,6 +63,22 @@ def without_notices() -> Iterator[None]:
         warnings.simplefilter("ignore", FutureWarning)
         warnings.filterwarnings("ignore", message=".*rollout_func.*")
         yield
+
+
+@contextmanager
+def trl_refusals(stage: str) -> Iterator[None]:
+    """Turn TRL's refusal of a configuration into one line with its fix.
+
+    Raises:
+        RefineError: TRL has refused.
+    """
+    try:
+        yield
+    except (ValueError, NotImplementedError) as error:
+        raise RefineError(
+            f"TRL refuses the configuration of {stage}: {str(error).splitlines()[0]}",
+            fix=f"change refine.{stage}",
+        ) from error
 
 
 def numbered(n: int, **columns: list[Any]) -> Dataset:
@@ -114,13 +135,16 @@ class FiniteGuard(TrainerCallback):
     """
 
     def __init__(self, model: nn.Module, steps: int, progress: Progress) -> None:
-        # Buffers too: a fresh tower gathers its statistics in them.
-        self._state: list[Tensor] = [*(p for p in model.parameters() if p.requires_grad), *model.buffers()]
-        self._saved = [value.detach().clone() for value in self._state]
-        self._steps, self._progress = steps, progress
+        self._model, self._steps, self._progress = model, steps, progress
         self._seen: list[float] = []
         self.losses: list[float] = []
         self.stopped = ""
+        self.begin()
+
+    def begin(self) -> None:
+        """Take the present weights for the last finite ones; again after a checkpoint has been loaded."""
+        self._state = list(_learnt(self._model).values())
+        self._saved = [value.detach().clone() for value in self._state]
 
     def see(self, loss: Tensor) -> None:
         """Remember a (micro) batch's loss."""
@@ -157,6 +181,12 @@ class FiniteGuard(TrainerCallback):
         return math.fsum(tail) / len(tail) if tail else math.nan
 
 
+def _learnt(model: nn.Module) -> dict[str, Tensor]:
+    """Weights that train, and buffers: a fresh tower gathers its statistics in them."""
+    trained = {name: p.data for name, p in model.named_parameters() if p.requires_grad}
+    return trained | dict(model.named_buffers())
+
+
 def _copy(source: list[Tensor], target: list[Tensor]) -> None:
     for old, new in zip(target, source, strict=True):
         old.copy_(new)
@@ -171,7 +201,7 @@ class HeadLossMixin:
 
     policy: Policy
     guard: FiniteGuard
-    head_weight: float
+    balance: Balance
     tower_rate: float
 
     def attach(self, policy: Policy, config: TrainerConfig, progress: Progress) -> None:
@@ -181,7 +211,7 @@ class HeadLossMixin:
         if not config.tower_rate and not hasattr(self.model, "merge_and_unload"):  # type: ignore[attr-defined]
             settle(policy.model)  # its statistics are a part of what it sees
             policy.backbone.tower.requires_grad_(False)
-        self.head_weight = config.head_weight
+        self.balance = Balance(config.head_weight, last_layer(policy.model))
         self.guard = FiniteGuard(self.model, config.max_steps, progress)  # type: ignore[attr-defined]
         self.add_callback(self.guard)  # type: ignore[attr-defined]
         self.remove_callback(PrinterCallback)  # type: ignore[attr-defined]
@@ -216,13 +246,55 @@ class HeadLossMixin:
         target_m, counts = fields["target_m"], fields["target_mask"]
         length = mask.shape[1]
         plans = model.action_head(states.last[rows, :length], mask, ego)
-        term = self.head_weight * head_loss(plans, target_m, counts)
-        if self.head_weight and model.has_flow_head:
+        # TRL has divided its own loss by the accumulation steps already.
+        share = 1.0 / self.current_gradient_accumulation_steps  # type: ignore[attr-defined]
+        term = share * head_loss(plans, target_m, counts)
+        total = loss + self.balance.of(loss, term) * term
+        if self.balance.weight and model.has_flow_head:
             # Its own weight: nothing of it reaches the backbone, and 20 of it would fill the clipped gradient.
-            term = term + model.flow_head.loss(states.layers[rows, :length], mask, ego, target_m, counts)
-        total = loss + term / self.current_gradient_accumulation_steps  # type: ignore[attr-defined]
+            flow = model.flow_head.loss(states.layers[rows, :length], mask, ego, target_m, counts)
+            total = total + share * flow
         self.guard.see(total)
         return total
+
+    def remember(self) -> dict[str, Any]:
+        """What a checkpoint must hold beside the trainer's own files; plain values."""
+        return {
+            "losses": self.guard.losses,
+            "balance": self.balance.remember(),
+            "metrics": dict(self._metrics["train"]),  # type: ignore[attr-defined]
+            "tokens": getattr(self, "_total_train_tokens", 0),  # GRPO counts them in the trainer's own state
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The inverse of `remember`, after the trainer has loaded its files."""
+        self.guard.begin()
+        self.guard.losses = list(state["losses"])
+        self.balance.restore(state["balance"])
+        self._metrics["train"].update(state["metrics"])  # type: ignore[attr-defined]
+        self._total_train_tokens = state["tokens"]
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write what trains, under the names that it has in memory.
+
+        `save_pretrained` renames parts of a LLaVA, and the trainer would load such a file in half without an error.
+        """
+        folder = Path(output_dir or self.args.output_dir)  # type: ignore[attr-defined]
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(_learnt(self.model), folder / WEIGHTS)  # type: ignore[attr-defined]
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        saved = torch.load(Path(resume_from_checkpoint) / WEIGHTS, weights_only=True)
+        learnt = _learnt(self.model)  # type: ignore[attr-defined]
+        if saved.keys() != learnt.keys():
+            raise RefineError(
+                f"{resume_from_checkpoint} holds other weights", fix="remove it and run the command again"
+            )
+        with torch.no_grad():
+            _copy([saved[name] for name in learnt], list(learnt.values()))
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """TRL would write one beside each checkpoint; a generation has its own."""
 
     def _send_telemetry(self) -> None:
         """TRL would report each run to its makers; recordings of people's drives are nobody's business."""
@@ -234,7 +306,13 @@ def split_head_fields(inputs: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def run_trainer(
-    stage: str, trainer: Any, policy: Policy, started: float, metrics: dict[str, float]
+    stage: str,
+    trainer: Any,
+    policy: Policy,
+    started: float,
+    metrics: dict[str, float],
+    checkpoints: Checkpoints | None = None,
+    every: int = 0,
 ) -> StageReport:
     """Train, merge an adapter into the policy, mend what TRL left on the model.
 
@@ -244,10 +322,17 @@ def run_trainer(
         policy: Gets the trained model.
         started: `time.monotonic()` when the stage began.
         metrics: More figures for the report.
+        checkpoints: Where to go on from, and where to write; None writes none.
+        every: Steps between two of them; 0 goes by the clock.
     """
+    resume_from = None
+    if checkpoints is not None:
+        saving = Saving(checkpoints, trainer, every)
+        trainer.add_callback(saving)
+        resume_from = saving.resume_from
     try:
         with without_notices():
-            trainer.train()
+            trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
     finally:
         model = trainer.model
         if hasattr(model, "merge_and_unload"):
@@ -263,7 +348,12 @@ def run_trainer(
         stage,
         seconds=time.monotonic() - started,
         steps=len(guard.losses),
-        metrics={"loss": guard.late_loss(), **trainer_metrics(trainer), **metrics},
+        metrics={
+            "loss": guard.late_loss(),
+            **trainer.balance.figures(),
+            **trainer_metrics(trainer),
+            **metrics,
+        },
         stopped_reason=guard.stopped,
     )
 

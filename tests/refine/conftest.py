@@ -20,6 +20,7 @@ from takeover.vocabulary import (
     Command,
     DrivingSample,
     EgoState,
+    FailedPlan,
     PairSource,
     PolicyInput,
     PreferencePair,
@@ -93,6 +94,18 @@ def make_pairs(n: int, seed: int = 1, role: Role = Role.TRAIN) -> list[Preferenc
             )
         )
     return pairs
+
+
+def make_failed(n: int, seed: int = 2, role: Role = Role.TRAIN) -> list[FailedPlan]:
+    rng = np.random.default_rng(seed)
+    made = []
+    for index in range(n):
+        side = -1 if index % 2 else 1
+        item = make_input(side, 6.0, rng)
+        made.append(
+            FailedPlan(item, swerve(-side, 6.0), np.ones(8, np.bool_), 1.0, role, f"StaticCutIn/{index}")
+        )
+    return made
 
 
 REASONING = (

@@ -17,6 +17,7 @@ from takeover.refine.datasets import (
     dpo_rows,
     draws,
     emphasised,
+    hard_first,
     perturbed,
     sft_rows,
     silence,
@@ -56,10 +57,55 @@ def test_sft_mix_and_curriculum(policy: Policy) -> None:
         assert sum(id(row.input) in kept for row in rows[start : start + 8]) == 2
     negative = [row.text.startswith("negative") for row in rows]
     assert not any(negative[:32])
-    assert 6 <= sum(negative[32:]) <= 18  # half of 24 rows
+    # proof.md 19: in stage 2 half of each batch's six takeover rows, and never replay
+    assert [sum(negative[start : start + 8]) for start in range(32, 64, 8)] == [3] * 4
+    assert not any(shown and id(row.input) in kept for shown, row in zip(negative, rows, strict=True))
     assert any(row.text.startswith("reason") and row.answer.startswith("{") for row in rows)
     again = sft_rows(policy, samples, replay, config, 3)
     assert [(r.text, r.answer) for r in rows] == [(r.text, r.answer) for r in again]
+
+
+def test_stage_two_as_published_is_half_negative_and_half_normal(policy: Policy) -> None:
+    samples, replay = (
+        [*make_samples(4), *make_samples(4, 3, negative=False)],
+        make_samples(8, 7, negative=False),
+    )
+    config = SftConfig(max_steps=4, per_device_train_batch_size=8, negative_share=1.0, reason_share=0.0)
+    rows = sft_rows(policy, samples, replay, config, 3)[16:]
+    targets = {id(s.input): s for s in samples}
+    for start in (0, 8):
+        shown = [r for r in rows[start : start + 8] if r.text.startswith("negative")]
+        assert len(shown) == 4
+        for row in shown:  # the target is always the good plan
+            assert np.array_equal(row.target_m, targets[id(row.input)].target_m)
+    plain = SftConfig(max_steps=4, per_device_train_batch_size=8, negative_share=1.0)
+    assert not any(
+        r.text.startswith("negative")
+        for r in sft_rows(policy, make_samples(4, negative=False), replay, plain, 3)
+    )
+
+
+def test_hard_negatives_come_first() -> None:
+    pairs = [replace(p, hardness=float(i % 8), weight=1.0 + (i == 0)) for i, p in enumerate(make_pairs(8))]
+    index = hard_first(pairs, 12, 4, 0.5, np.random.default_rng(0))
+    assert len(index) == 48
+    # Half of twelve steps, in thirds: two steps each from the hardest 2, 4 and 6 of 8 pairs, then from all.
+    assert Counter(index[:8].tolist()) in ({0: 5, 1: 3}, {0: 6, 1: 2})  # weights 2 and 1
+    assert set(index[8:16].tolist()) == {0, 1, 2, 3}
+    assert set(index[16:24].tolist()) == {0, 1, 2, 3, 4, 5}
+    assert set(index[24:].tolist()) == set(range(8))
+    whole = hard_first(pairs, 12, 4, 0.0, np.random.default_rng(0))
+    assert set(whole[:8].tolist()) - {0, 1}
+
+
+def test_a_dpo_stage_begins_with_the_hardest_pairs(policy: Policy) -> None:
+    pairs = [
+        replace(p, hardness=float(8 - i)) for i, p in enumerate(make_pairs(8))
+    ]  # the last is the hardest
+    config = DpoConfig(max_steps=6, per_device_train_batch_size=4)
+    rows = dpo_rows(policy, pairs, make_samples(4, 7, negative=False), config, 0)
+    first = {id(row.input) for row in rows[:4]}
+    assert first & {id(p.input) for p in pairs} <= {id(p.input) for p in pairs[6:]}
 
 
 def test_bootstrap_needs_no_replay(policy: Policy) -> None:

@@ -9,7 +9,7 @@ import pytest
 from takeover.errors import RefineError, RoleError
 from takeover.models.policy import Policy
 from takeover.refine import stages
-from takeover.refine.config import RefineConfig
+from takeover.refine.config import STAGES, RefineConfig
 from takeover.refine.report import StageReport
 from takeover.refine.stages import run_stages
 from takeover.vocabulary import Role
@@ -45,14 +45,15 @@ def test_all_stages_in_order_with_one_folder_of_weights(policy: Policy, tmp_path
         tmp_path,
         lambda stage, step, steps, loss: told.append(stage),
     )
-    assert [report.stage for report in reports] == ["sft", "dpo", "grpo", "refit", "anchor", "gap"]
+    assert [report.stage for report in reports] == ["sft", "dpo", "kto", "grpo", "refit", "anchor", "gap"]
+    assert reports.pop(2).skipped_reason == "switched off"
     assert all(report.steps > 0 and not report.skipped_reason for report in reports[:-1])
     assert reports[-1].metrics["text_head_ade_m"] > 0
     assert list(dict.fromkeys(told)) == ["sft", "dpo", "grpo", "refit", "anchor"]
-    assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == ["4-anchor"]
-    found = json.loads((tmp_path / "2-grpo.json").read_text())
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == ["5-anchor"]
+    found = json.loads((tmp_path / "3-grpo.json").read_text())
     assert StageReport.from_json(found["report"]).stage == "grpo"
-    loaded = Policy.load(tmp_path / "4-anchor")
+    loaded = Policy.load(tmp_path / "5-anchor")
     assert same(weights(policy), weights(loaded))
 
 
@@ -73,7 +74,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(
         refine(make_policy(), tmp_path / "cut")
     monkeypatch.setattr(stages, name, real)
     # Half-written weights of the stage that was cut off must not be taken for whole ones.
-    number = ["sft", "dpo", "grpo", "refit", "anchor"].index(killed_in)
+    number = STAGES.index(killed_in)
     (tmp_path / "cut" / f"{number}-{killed_in}").mkdir()
     ran: list[str] = []
     for other in ("sft", "dpo", "grpo", "anchor"):
@@ -91,8 +92,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(
 
 
 def _after(name: str, other: str) -> bool:
-    order = ["sft", "dpo", "grpo", "refit", "anchor"]
-    return order.index(name) > order.index(other)
+    return STAGES.index(name) > STAGES.index(other)
 
 
 def test_other_data_or_seed_starts_afresh(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_switched_off_and_impossible_stages_say_so(policy: Policy, tmp_path: Pat
     config = SMALL.model_copy(update={"grpo": SMALL.grpo.model_copy(update={"enabled": False})})
     reports = run_stages(policy, make_samples(6), [], make_samples(4, 5), config, 0, tmp_path)
     reasons = [report.skipped_reason for report in reports]
-    assert reasons == ["", "no pairs", "switched off", "", "no pairs", ""]
+    assert reasons == ["", "no pairs", "switched off", "switched off", "", "no pairs", ""]
 
 
 def test_stages_for_another_decoder_are_refused_before_anything_runs(tmp_path: Path) -> None:

@@ -3,13 +3,17 @@ from __future__ import annotations
 import copy
 import inspect
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from trl import DPOTrainer, GRPOTrainer, SFTTrainer
 
-from takeover.errors import RefineError
+from takeover.config import load_config
+from takeover.errors import RefineError, UsageError
+from takeover.loop import RunConfig
 from takeover.models.policy import Policy
+from takeover.refine import dpo
 from takeover.refine.config import DpoConfig, LoraSettings, SftConfig
 from takeover.refine.dpo import run_dpo
 from takeover.refine.sft import run_sft
@@ -115,6 +119,51 @@ def test_dpo_prefers_the_chosen_plans(policy: Policy, tmp_path: Path) -> None:
         policy, make_pairs(16), config, 0, out_dir=tmp_path, replay=make_samples(16, 5, negative=False)
     )
     assert report.metrics["rewards_margins"] > 0.1
+
+
+def test_keys_of_trl_reach_trl_under_its_names(
+    policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {
+        "beta": 0.3,
+        "loss_type": ("robust", "sft"),
+        "loss_weights": (0.2, 1.0),
+        "label_smoothing": 0.1,
+        "f_divergence_type": "js_divergence",
+        "f_alpha_divergence_coef": 0.7,
+        "ld_alpha": 0.5,
+        "discopop_tau": 0.1,
+    }
+    seen = {}
+    trl_config = dpo.TrlConfig
+
+    def noted(**arguments: Any) -> Any:
+        seen.update(arguments)
+        return trl_config(**arguments)
+
+    monkeypatch.setattr(dpo, "TrlConfig", noted)
+    config = DpoConfig(max_steps=1, per_device_train_batch_size=4, **given)
+    run_dpo(policy, make_pairs(4), config, 1, out_dir=tmp_path, replay=make_samples(4, 5))
+    assert {key: tuple(v) if isinstance(v := seen[key], list) else v for key in given} == given
+
+
+def test_what_trl_does_not_know_or_refuses_is_one_line_with_its_fix(policy: Policy, tmp_path: Path) -> None:
+    for key, value, words in (
+        ("bta", 0.1, "did you mean `beta`"),
+        ("loss_type", ["sigmoit", "sft"], "sigmoid"),
+        ("max_length", 512, "image tokens"),
+        ("precompute_ref_log_probs", True, "pictures"),
+        ("use_weighting", True, "sft"),
+    ):
+        with pytest.raises(UsageError) as error:
+            load_config(RunConfig, flags={f"refine.dpo.{key}": value})
+        text = f"{error.value} {error.value.fix}"
+        assert words in text, text
+        assert "\n" not in text
+    config = DpoConfig(max_steps=1, loss_type=("exo_pair",), loss_weights=(1.0,))  # needs label_smoothing
+    with pytest.raises(RefineError, match="Label smoothing") as refused:
+        run_dpo(policy, make_pairs(4), config, 1, out_dir=tmp_path, replay=make_samples(4, 5))
+    assert refused.value.fix == "change refine.dpo"
 
 
 def test_lora_is_merged_back_and_the_head_survives(policy: Policy, tmp_path: Path) -> None:

@@ -1,0 +1,384 @@
+"""`loop ablate`: what each stage of a round contributes in closed loop, SafeAlign's Tables 3 and 4 in our setting.
+
+Every arm starts from the same generation with the same data and training seeds, and takes the same number of gradient
+steps: what an arm has fewer of is added to its SFT, or, for the head alone, to its refit (proof.md 17). Finished runs are
+kept in `<home>/ablation/<key>/`; the same command goes on where it was killed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import UsageError
+from .evaluate.ablation import ArmFigures, SeedResult, arm_figures
+from .evaluate.ablation_page import as_json, write
+from .refine.config import STAGES, RefineConfig
+from .sim_bridge.scenarios.cases import suite
+from .store import history
+
+if TYPE_CHECKING:
+    from .evaluate.closed_loop import CaseResult
+    from .loop import Loop
+    from .vocabulary import DrivingSample, PreferencePair
+
+TRAINED = ("sft", "dpo", "kto", "grpo")  # stages with a trainer: backbone and head together
+SUITES = {"longtail": "nominal", "final": "final_nominal"}  # long tail, and where forgetting shows
+REFERENCE = "SFT + DPO"
+ALL = 1_000_000  # more rounds than any home has
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One row of the table.
+
+    Attributes:
+        name: Its name.
+        stages: Of sft, dpo, kto, grpo, anchor; the refit follows whatever changes the backbone.
+        note: What it is, and its row in SafeAlign's tables.
+        changes: Keys of RefineConfig that differ, by section.
+        takeovers: Which of the takeovers' samples it gets: all, only what was driven, or none.
+    """
+
+    name: str
+    stages: tuple[str, ...]
+    note: str = ""
+    changes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    takeovers: str = "all"
+
+
+FULL = ("sft", "dpo", "grpo", "anchor")
+DEFAULT_ARMS = (
+    Arm(REFERENCE, ("sft", "dpo"), "CoReVLA's recipe; the reference of the primary comparison"),
+    Arm("full", FULL, "all four stages (ID-6)"),
+    Arm("SFT", ("sft",), "recoveries, corrections and negative prompts (ID-2, + CSP)"),
+    Arm("SFT + DPO + GRPO", ("sft", "dpo", "grpo"), "without the anchor stage on the head"),
+    Arm("replay only", ("sft",), "longer SFT on replay: more training, no takeovers", takeovers="none"),
+    Arm(
+        "DPO's SFT term only",
+        ("sft", "dpo"),
+        "DPO's batches without its preference term",
+        {"dpo": {"loss_type": ("sft",), "loss_weights": (1.0,)}},
+    ),
+    Arm(
+        "base SFT",
+        ("sft",),
+        "what was driven, without corrections and negative prompts (ID-1)",
+        {"sft": {"negative_share": 0.0}},
+        takeovers="driven",
+    ),
+)
+FIRST = 2  # arms of the primary comparison: all their seeds are run before the other arms
+
+
+def parse_arms(text: str) -> tuple[Arm, ...]:
+    """Arms of `--stages-list`: "sft;sft,dpo;sft,dpo,grpo,anchor". Without any text, the default ones.
+
+    Raises:
+        UsageError: A stage is unknown or named twice.
+    """
+    if not text.strip():
+        return DEFAULT_ARMS
+    known = [stage for stage in STAGES if stage != "refit"]
+    arms = []
+    for part in text.split(";"):
+        stages = tuple(name.strip() for name in part.split(",") if name.strip())
+        unknown = [name for name in stages if name not in known]
+        if unknown or not stages:
+            raise UsageError(
+                f"unknown stage `{unknown[0] if unknown else ''}`", fix=f"use some of {', '.join(known)}"
+            )
+        arms.append(Arm(" + ".join(stages), stages))
+    if len({arm.name for arm in arms}) < len(arms):
+        raise UsageError("an arm is named twice", fix="write each combination of stages once")
+    return tuple(arms)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Gradient steps of an arm: backbone and head together, and the head alone on cached features."""
+
+    text: int
+    head: int
+
+
+def steps_of(config: RefineConfig, stages: Sequence[str], pairs: int, scenes: int) -> Steps:
+    """What some stages take by themselves.
+
+    Args:
+        config: Of the stages.
+        stages: Names.
+        pairs: Scenes of the anchor stage.
+        scenes: Scenes of the refit.
+    """
+    text = sum(getattr(config, name).max_steps for name in TRAINED if name in stages)
+    head = config.refit.epochs * _batches(scenes, config.refit.per_device_train_batch_size)
+    if "anchor" in stages:
+        head += config.anchor.epochs * _batches(pairs, config.anchor.per_device_train_batch_size)
+    return Steps(text, head)
+
+
+def equalised(config: RefineConfig, arm: Arm, goal: Steps, pairs: int, scenes: int) -> RefineConfig:
+    """The arm's configuration, with its SFT and its refit prolonged until it takes as many steps as the longest arm.
+
+    Args:
+        config: What all arms share.
+        arm: Its stages and changes.
+        goal: Steps of the longest arm.
+        pairs: Scenes of the anchor stage.
+        scenes: Scenes of the refit.
+
+    Returns:
+        A configuration that takes exactly `goal.text` and at least `goal.head` steps (whole epochs, in the arm's favour).
+    """
+    own = steps_of(config, arm.stages, pairs, scenes)
+    parts: dict[str, Any] = {}
+    for name in STAGES:
+        section = getattr(config, name)
+        update = {**arm.changes.get(name, {})}
+        if name == "refit":
+            epoch = _batches(scenes, section.per_device_train_batch_size)
+            update["epochs"] = section.epochs + math.ceil((goal.head - own.head) / epoch)
+        else:
+            update["enabled"] = name in arm.stages
+        if name == "sft":
+            steps = (section.max_steps if "sft" in arm.stages else 0) + goal.text - own.text
+            update |= {"enabled": steps > 0, "max_steps": max(steps, 1)}
+        parts[name] = type(section).model_validate({**section.model_dump(), **update})
+    return config.model_copy(update=parts)
+
+
+def _batches(rows: int, batch: int) -> int:
+    return max(1, math.ceil(rows / batch))
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    samples: list[DrivingSample]
+    pairs: list[PreferencePair]
+    replay: list[DrivingSample]
+
+    def of(self, arm: Arm) -> tuple[list[DrivingSample], list[PreferencePair]]:
+        """What an arm gets of the takeovers."""
+        if arm.takeovers == "none":
+            return [], []
+        if arm.takeovers == "driven":
+            return [s for s in self.samples if s.negative_m is None], self.pairs
+        return self.samples, self.pairs
+
+
+class Ablation:
+    """One ablation in a home.
+
+    Args:
+        loop: The home, with its configuration.
+        arms: Rows, the reference first.
+        seeds: Training seeds.
+        cases: Long-tail cases.
+        nominal_cases: Nominal cases.
+        name: longtail (gate seeds) or final.
+        generation: From which every arm starts.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        arms: Sequence[Arm],
+        seeds: Sequence[int],
+        *,
+        cases: int,
+        nominal_cases: int,
+        name: str,
+        generation: int,
+    ) -> None:
+        if name not in SUITES:
+            raise UsageError(f"cannot ablate on {name}", fix=f"use one of {', '.join(SUITES)}")
+        if not seeds or len(set(seeds)) < len(seeds):
+            raise UsageError(
+                "an ablation needs distinct training seeds", fix="write for example --seeds 0,1,2"
+            )
+        self.loop, self.arms, self.seeds = loop, tuple(arms), tuple(seeds)
+        self._longtail, self._nominal = suite(name, cases), suite(SUITES[name], nominal_cases)
+        self._name, self._generation = name, generation
+        sha256 = history.generation(loop.store, generation)["sha256"]
+        start = [sha256, loop.config.refine.model_dump(mode="json"), loop.config.policy.decoder]
+        self._start = json.dumps(start, sort_keys=True)
+        self._data: _Data | None = None
+
+    def run(self, minutes: float = 0.0) -> tuple[list[ArmFigures], dict[str, Any]]:
+        """Do what is not done yet.
+
+        Args:
+            minutes: No run begins that would probably not end by then; 0 does all.
+
+        Returns:
+            The table's rows, and what `loop ablate --json` prints: setting, arms and files.
+        """
+        started_s, say = time.monotonic(), self.loop.progress.say
+        order = self._order()
+        with self.loop.rollouts():
+            base = self._driven(None, f"generation {self._generation}")
+            for number, (arm, seed) in enumerate(order, start=1):
+                if self._read(arm, seed) is not None:
+                    continue
+                left_s = 60.0 * minutes - (time.monotonic() - started_s)
+                expected_s = self._expected_s(order)
+                if minutes and expected_s > left_s:
+                    say(
+                        f"{left_s:.0f} s left and a run takes {expected_s:.0f} s; the same command goes on from here"
+                    )
+                    break
+                self._train_and_drive(arm, seed, f"run {number} of {len(order)}: {arm.name}, seed {seed}")
+                open_runs = sum(self._read(*run) is None for run in order)
+                minutes_left = open_runs * self._expected_s(order) / 60
+                say(
+                    f"run {number} of {len(order)} done: {arm.name}, seed {seed}; about {minutes_left:.0f} min to go"
+                )
+        return self._report(base)
+
+    @property
+    def folder(self) -> Path:
+        """Where this ablation keeps its runs and its page."""
+        data = [pair.pair_id for pair in self._training_data().pairs]
+        key = hashlib.sha256(json.dumps([self._start, data, len(self._training_data().replay)]).encode())
+        return self.loop.home / "ablation" / key.hexdigest()[:16]
+
+    def _order(self) -> list[tuple[Arm, int]]:
+        """The primary comparison's arms on every seed first, so that a budget that ends early has an answer to it."""
+        first, rest = self.arms[:FIRST], self.arms[FIRST:]
+        return [(arm, seed) for arms in (first, rest) for seed in self.seeds for arm in arms]
+
+    def _training_data(self) -> _Data:
+        if self._data is None:
+            samples, pairs, replay = self.loop.training_data(ALL)
+            if not pairs:
+                raise UsageError("no pair to ablate with", fix="run `loop run` or `loop collect` first")
+            self._data = _Data(samples, pairs, replay)
+        return self._data
+
+    def _config(self, arm: Arm) -> RefineConfig:
+        data, config = self._training_data(), self.loop.config.refine
+        scenes = len(data.samples) + min(len(data.replay), config.refit.max_samples)
+        every = [steps_of(config, one.stages, len(data.pairs), scenes) for one in self.arms]
+        goal = Steps(max(steps.text for steps in every), max(steps.head for steps in every))
+        own = len(data.of(arm)[0]) + min(len(data.replay), config.refit.max_samples)
+        return equalised(config, arm, goal, len(data.pairs), own)
+
+    def _train_and_drive(self, arm: Arm, seed: int, title: str) -> None:
+        from .models.manifest import file_sha256
+        from .refine.stages import run_stages
+
+        data, path = self._training_data(), self._path(arm, seed)
+        samples, pairs = data.of(arm)
+        progress, started_s = self.loop.progress, time.monotonic()
+        policy = self.loop.champions.policy(self._generation, fresh=True)
+
+        def told(stage: str, step: int, steps: int, loss: float) -> None:
+            if step == 1:
+                progress.stage(f"{title}: {stage}", steps)
+            progress.advance(note=f"loss {loss:.3f}")
+
+        weights = path.with_suffix("")
+        reports = run_stages(
+            policy, samples, pairs, data.replay, self._config(arm), seed, path.with_suffix(".stages"), told
+        )
+        policy.save(weights)
+        sha256 = hashlib.sha256()
+        for file in sorted(weights.rglob("*.safetensors")):
+            sha256.update(file_sha256(file).encode())
+        made = {
+            "arm": arm.name,
+            "seed": seed,
+            "weights_sha256": sha256.hexdigest(),
+            "seconds": sum(report.seconds for report in reports),
+            "stages": [report.to_json() for report in reports],
+        }
+        self._driven(made, title, policy)
+        made["wall_s"] = time.monotonic() - started_s
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(made, indent=1), encoding="utf-8")
+        temporary.replace(path)
+
+    def _driven(
+        self, made: dict[str, Any] | None, title: str, policy: Any = None
+    ) -> tuple[list[CaseResult], list[CaseResult]]:
+        """Results on both suites; driven where the store has none."""
+        both = []
+        for name, cases in ((self._name, self._longtail), (SUITES[self._name], self._nominal)):
+            heading = f"{title}: {name}"
+            if made is None:
+                both.append(self.loop.evaluator.results(self._generation, name, cases, heading))
+            else:
+                both.append(
+                    self.loop.evaluator.results_of(
+                        lambda: policy, made["weights_sha256"], name, cases, heading
+                    )
+                )
+        return both[0], both[1]
+
+    def _path(self, arm: Arm, seed: int) -> Path:
+        name = hashlib.sha256(json.dumps([asdict(arm), self._goal(), seed]).encode()).hexdigest()[:8]
+        folder = self.folder / "runs"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{arm.name.replace(' ', '-').replace('+', 'and')}-{seed}-{name}.json"
+
+    def _goal(self) -> list[list[str]]:
+        """An arm's steps depend on the longest arm beside it."""
+        return sorted(list(arm.stages) for arm in self.arms)
+
+    def _read(self, arm: Arm, seed: int) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = json.loads(self._path(arm, seed).read_text(encoding="utf-8"))
+        except OSError:
+            return None
+        return found
+
+    def _expected_s(self, order: Sequence[tuple[Arm, int]]) -> float:
+        done = [made["wall_s"] for run in order if (made := self._read(*run)) is not None]
+        return sum(done) / len(done) if done else 0.0
+
+    def _report(
+        self, base: tuple[list[CaseResult], list[CaseResult]]
+    ) -> tuple[list[ArmFigures], dict[str, Any]]:
+        start = SeedResult(*base)
+        results: dict[str, dict[int, SeedResult]] = {}
+        missing = []
+        for arm in self.arms:
+            for seed in self.seeds:
+                made = self._read(arm, seed)
+                if made is None:
+                    missing.append(f"{arm.name} (seed {seed})")
+                    continue
+                ran = {one["stage"]: one["steps"] for one in made["stages"]}
+                results.setdefault(arm.name, {})[seed] = SeedResult(
+                    *self._driven(made, arm.name),
+                    text_steps=sum(ran.get(name, 0) for name in TRAINED),
+                    head_steps=ran.get("refit", 0) + ran.get("anchor", 0),
+                    seconds=made["seconds"],
+                )
+        reference = results.get(self.arms[0].name)
+        rows = [arm_figures(f"generation {self._generation}", "the start", {0: start}, start)]
+        rows += [
+            arm_figures(arm.name, arm.note, results[arm.name], start, reference)
+            for arm in self.arms
+            if arm.name in results
+        ]
+        setting = {
+            "suite": self._name,
+            "cases": len(self._longtail),
+            "nominal_cases": len(self._nominal),
+            "seeds": list(self.seeds),
+            "generation": self._generation,
+            "decoder": self.loop.config.policy.decoder,
+            "reference": self.arms[0].name,
+            "tuning_trials": 1,
+            "missing": missing,
+        }
+        paths = write(rows, setting, self.folder)
+        return rows, {**as_json(rows, setting), "files": {kind: str(path) for kind, path in paths.items()}}
