@@ -1,0 +1,179 @@
+"""Arms of an ablation: equal steps, and finished runs are not repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from takeover import ablate
+from takeover.ablate import DEFAULT_ARMS, Ablation, Arm, Steps, equalised, parse_arms, steps_of
+from takeover.errors import UsageError
+from takeover.evaluate.closed_loop import CaseResult
+from takeover.loop import RunConfig
+from takeover.progress import Silent
+from takeover.refine.config import RefineConfig
+from takeover.refine.report import StageReport
+from takeover.vocabulary import Case
+
+CONFIG = RefineConfig.model_validate(
+    {
+        "sft": {"max_steps": 40},
+        "dpo": {"max_steps": 24},
+        "grpo": {"max_steps": 8},
+        "refit": {"epochs": 12, "per_device_train_batch_size": 64},
+        "anchor": {"epochs": 8, "per_device_train_batch_size": 32},
+    }
+)
+
+
+def test_every_arm_takes_as_many_steps_as_the_longest() -> None:
+    pairs, scenes = 100, 1000
+    goal = steps_of(CONFIG, ("sft", "dpo", "grpo", "anchor"), pairs, scenes)
+    # 40 + 24 + 8; 12 epochs of 16 batches and 8 epochs of 4
+    assert goal == Steps(72, 12 * 16 + 8 * 4)
+    for arm, sft, epochs in (
+        (Arm("a", ("sft", "dpo", "grpo", "anchor")), 40, 12),
+        (Arm("b", ("sft", "dpo", "grpo")), 40, 14),  # 32 steps of the anchor stage are two epochs of 16
+        (Arm("c", ("sft", "dpo")), 48, 14),
+        (Arm("d", ("sft",)), 72, 14),
+        (Arm("e", ("dpo",)), 48, 14),
+        (Arm("f", ("grpo", "anchor")), 64, 12),
+    ):
+        config = equalised(CONFIG, arm, goal, pairs, scenes)
+        assert (config.sft.max_steps, config.refit.epochs) == (sft, epochs), arm.name
+        enabled = {name for name in ("sft", "dpo", "kto", "grpo", "anchor") if getattr(config, name).enabled}
+        assert enabled == {"sft", *arm.stages}, arm.name
+        taken = steps_of(config, [*enabled], pairs, scenes)
+        assert taken.text == goal.text
+        assert taken.head >= goal.head
+
+
+def test_an_arm_with_fewer_scenes_still_takes_as_many_head_steps() -> None:
+    goal = Steps(72, 12 * 16 + 8 * 4)
+    config = equalised(CONFIG, Arm("replay only", ("sft",)), goal, 100, 640)
+    assert config.refit.epochs == 23  # 224 steps in epochs of 10
+
+
+def test_the_default_arms_are_fair_and_say_what_they_change() -> None:
+    names = [arm.name for arm in DEFAULT_ARMS]
+    assert names[:2] == ["SFT + DPO", "full"]
+    assert {"replay only", "DPO's SFT term only"} <= set(names)
+    goal = steps_of(CONFIG, ("sft", "dpo", "grpo", "anchor"), 100, 1000)
+    for arm in DEFAULT_ARMS:
+        config = equalised(CONFIG, arm, goal, 100, 1000)
+        assert steps_of(config, arm.stages, 100, 1000).text == goal.text
+        assert config.dpo.loss_type == (("sft",) if "term" in arm.name else ("sigmoid", "sft"))
+        assert config.sft.negative_share == (0.0 if arm.name == "base SFT" else 0.5)
+
+
+def test_arms_from_text() -> None:
+    arms = parse_arms("sft; sft,dpo ;sft,dpo,grpo,anchor")
+    assert [arm.stages for arm in arms] == [("sft",), ("sft", "dpo"), ("sft", "dpo", "grpo", "anchor")]
+    assert parse_arms("") == DEFAULT_ARMS
+    for bad, words in (("sft,ppo", "ppo"), ("sft;sft", "twice"), ("sft;;dpo", "unknown stage")):
+        with pytest.raises(UsageError, match=words) as error:
+            parse_arms(bad)
+        assert error.value.fix
+
+
+class Home:
+    """A loop whose training and driving are counted, not done."""
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.config, self.progress = home, RunConfig(refine=CONFIG), Silent()
+        self.trained: list[tuple[int, int]] = []
+        self.store = None
+        self.evaluator = self
+        self.champions = SimpleNamespace(policy=lambda generation, fresh: Weights())
+
+    def rollouts(self) -> Any:
+        return nullcontext()
+
+    def training_data(self, number: int) -> Any:
+        sample = SimpleNamespace(negative_m=None)
+        return [sample] * 10, [SimpleNamespace(pair_id=f"p{i}") for i in range(4)], [sample] * 90
+
+    def results(self, generation: int, name: str, cases: Sequence[Case], title: str) -> list[CaseResult]:
+        return self.results_of(None, "start", name, cases, title)
+
+    def results_of(self, policy: Any, sha256: str, name: str, cases: Sequence[Case], title: str) -> Any:
+        return [CaseResult(c, True, 100.0, 100.0, (), "route_complete", 90.0, 9.0, 0, 0.0) for c in cases]
+
+
+class Weights:
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_bytes(b"weights")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    made = Home(tmp_path)
+
+    def stages(policy: Any, samples: Any, pairs: Any, replay: Any, config: Any, seed: int, *_: Any) -> Any:
+        made.trained.append((len(pairs), seed))
+        if made.die_after == len(made.trained):
+            raise KeyboardInterrupt
+        return [
+            StageReport("sft", 5.0, config.sft.max_steps),
+            StageReport("refit", 1.0, config.refit.epochs * 2),
+        ]
+
+    made.die_after = 0
+    monkeypatch.setattr("takeover.refine.stages.run_stages", stages)
+    monkeypatch.setattr(ablate.history, "generation", lambda store, number: {"sha256": "abc"})
+    return made
+
+
+def run(home: Home, minutes: float = 0.0) -> dict[str, Any]:
+    arms = parse_arms("sft;sft,dpo;sft,dpo,grpo")
+    job = Ablation(home, arms, [0, 1], cases=10, nominal_cases=3, name="longtail", generation=0)  # type: ignore[arg-type]
+    return job.run(minutes)[1]
+
+
+def test_a_killed_ablation_does_not_repeat_what_is_done(home: Home) -> None:
+    home.die_after = 4
+    with pytest.raises(KeyboardInterrupt):
+        run(home)
+    assert [seed for _, seed in home.trained] == [0, 0, 1, 1]  # both first arms on each seed, then the third
+    home.die_after = 0
+    report = run(home)
+    assert [seed for _, seed in home.trained[4:]] == [1, 0, 1]
+    assert report["setting"]["missing"] == []
+    assert [arm["arm"] for arm in report["arms"]] == [
+        "generation 0",
+        "sft",
+        "sft + dpo",
+        "sft + dpo + grpo",
+    ]
+    assert [arm["seeds"] for arm in report["arms"][1:]] == [[0, 1]] * 3
+    assert Path(report["files"]["md"]).read_text().startswith("# Ablation on longtail")
+    run(home)
+    assert len(home.trained) == 7
+
+
+def test_a_budget_leaves_a_report_of_what_is_done(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter(range(0, 100_000, 40))
+    monkeypatch.setattr(ablate.time, "monotonic", lambda: float(next(now)))
+    report = run(home, minutes=4)
+    assert 1 <= len(home.trained) < 6
+    assert len(report["setting"]["missing"]) == 6 - len(home.trained)
+
+
+def test_another_configuration_is_another_ablation(home: Home) -> None:
+    run(home)
+    home.config = RunConfig(refine={"sft": {"max_steps": 7}})
+    run(home)
+    assert len(home.trained) == 12
+
+
+def test_nonsense_is_refused(home: Home) -> None:
+    arms = parse_arms("sft")
+    for given in ({"name": "train", "seeds": [0]}, {"name": "final", "seeds": [0, 0]}):
+        with pytest.raises(UsageError):
+            Ablation(home, arms, given["seeds"], cases=3, nominal_cases=3, name=given["name"], generation=0)  # type: ignore[arg-type]
