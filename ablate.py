@@ -1,8 +1,8 @@
 """`loop ablate`: what each stage of a round contributes in closed loop, SafeAlign's Tables 3 and 4 in our setting.
 
 Every arm starts from the same generation with the same data and training seeds, and takes the same number of gradient
-steps: what an arm has fewer of is added to its SFT, or, for the head alone, to its refit (proof.md 17). Finished runs are
-kept in `<home>/ablation/<key>/`; the same command goes on where it was killed.
+steps: what an arm has fewer of is added to its SFT, or, for the head alone, to its refit (proof.md 17). One run is driven
+while the next one learns. Finished runs are kept in `<home>/ablation/<key>/`; the same command goes on where it was killed.
 """
 
 from __future__ import annotations
@@ -10,8 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +62,11 @@ DEFAULT_ARMS = (
     Arm(REFERENCE, ("sft", "dpo"), "CoReVLA's recipe; the reference of the primary comparison"),
     Arm("full", FULL, "all four stages (ID-6)"),
     Arm("SFT", ("sft",), "recoveries, corrections and negative prompts (ID-2, + CSP)"),
-    Arm("SFT + DPO + GRPO", ("sft", "dpo", "grpo"), "without the anchor stage on the head"),
+    Arm(
+        "SFT + DPO + GRPO",
+        ("sft", "dpo", "grpo"),
+        "with anchors and feedback, without the anchor stage on the head",
+    ),
     Arm("replay only", ("sft",), "longer SFT on replay: more training, no takeovers", takeovers="none"),
     Arm(
         "DPO's SFT term only",
@@ -72,6 +80,24 @@ DEFAULT_ARMS = (
         "what was driven, without corrections and negative prompts (ID-1)",
         {"sft": {"negative_share": 0.0}},
         takeovers="driven",
+    ),
+    Arm(
+        "plain GRPO",
+        ("sft", "dpo", "grpo"),
+        "neither feedback nor anchors (ID-3)",
+        {"grpo": {"anchors": False, "feedback": 0}},
+    ),
+    Arm(
+        "GRPO with feedback",
+        ("sft", "dpo", "grpo"),
+        "corrected plans in the groups, no anchors (ID-4)",
+        {"grpo": {"anchors": False}},
+    ),
+    Arm(
+        "anchors without feedback",
+        FULL,
+        "anchors in the groups and on the head, no feedback (ID-5)",
+        {"grpo": {"feedback": 0}, "anchor": {"feedback": 0}},
     ),
 )
 FIRST = 2  # arms of the primary comparison: all their seeds are run before the other arms
@@ -210,6 +236,8 @@ class Ablation:
         start = [sha256, loop.config.refine.model_dump(mode="json"), loop.config.policy.decoder]
         self._start = json.dumps(start, sort_keys=True)
         self._data: _Data | None = None
+        self._evaluator = loop.evaluator.unseen()  # beside the training, which shows its own progress
+        self._given_up = threading.Event()
 
     def run(self, minutes: float = 0.0) -> tuple[list[ArmFigures], dict[str, Any]]:
         """Do what is not done yet.
@@ -222,25 +250,43 @@ class Ablation:
         """
         started_s, say = time.monotonic(), self.loop.progress.say
         order = self._order()
-        with self.loop.rollouts():
-            base = self._driven(None, f"generation {self._generation}")
+        self.loop.champions.policy(self._generation)  # loaded here: the registry is this thread's
+        pending: list[Future[None]] = []
+        with self.loop.rollouts(), self._driver() as driver:
+            base = driver.submit(self._driven, None)
             for number, (arm, seed) in enumerate(order, start=1):
                 if self._read(arm, seed) is not None:
                     continue
                 left_s = 60.0 * minutes - (time.monotonic() - started_s)
-                expected_s = self._expected_s(order)
+                expected_s = self._expected_s(order) * (1 + len(pending))
                 if minutes and expected_s > left_s:
-                    say(
-                        f"{left_s:.0f} s left and a run takes {expected_s:.0f} s; the same command goes on from here"
-                    )
+                    say(f"{left_s:.0f} s left, {expected_s:.0f} s needed; the same command goes on from here")
                     break
-                self._train_and_drive(arm, seed, f"run {number} of {len(order)}: {arm.name}, seed {seed}")
+                title = f"run {number} of {len(order)}: {arm.name}, seed {seed}"
+                made, policy = self._train(arm, seed, title)
+                for job in pending:  # one is driven while the next one learns; no queue of weights in memory
+                    job.result()
+                pending = [driver.submit(self._drive, arm, seed, made, policy)]
                 open_runs = sum(self._read(*run) is None for run in order)
                 minutes_left = open_runs * self._expected_s(order) / 60
-                say(
-                    f"run {number} of {len(order)} done: {arm.name}, seed {seed}; about {minutes_left:.0f} min to go"
-                )
-        return self._report(base)
+                say(f"{title}: trained in {made['train_s']:.0f} s; about {minutes_left:.0f} min to go")
+            self.loop.progress.stage("driving what was trained last", len(pending) + 1)
+            found = base.result()
+            self.loop.progress.advance()
+            for job in pending:
+                job.result()
+                self.loop.progress.advance()
+        return self._report(found)
+
+    @contextmanager
+    def _driver(self) -> Iterator[ThreadPoolExecutor]:
+        """A thread that drives beside the training; when the training fails, it begins no further case."""
+        with ThreadPoolExecutor(1, thread_name_prefix="ablation") as driver:
+            try:
+                yield driver
+            except BaseException:
+                self._given_up.set()
+                raise
 
     @property
     def folder(self) -> Path:
@@ -270,7 +316,8 @@ class Ablation:
         own = len(data.of(arm)[0]) + min(len(data.replay), config.refit.max_samples)
         return equalised(config, arm, goal, len(data.pairs), own)
 
-    def _train_and_drive(self, arm: Arm, seed: int, title: str) -> None:
+    def _train(self, arm: Arm, seed: int, title: str) -> tuple[dict[str, Any], Any]:
+        """Train a run, or load what an earlier sitting has trained; its figures and its policy."""
         from .models.manifest import file_sha256
         from .refine.stages import run_stages
 
@@ -285,6 +332,7 @@ class Ablation:
             progress.advance(note=f"loss {loss:.3f}")
 
         weights = path.with_suffix("")
+        shutil.rmtree(weights, ignore_errors=True)
         reports = run_stages(
             policy, samples, pairs, data.replay, self._config(arm), seed, path.with_suffix(".stages"), told
         )
@@ -297,29 +345,37 @@ class Ablation:
             "seed": seed,
             "weights_sha256": sha256.hexdigest(),
             "seconds": sum(report.seconds for report in reports),
+            "train_s": time.monotonic() - started_s,
             "stages": [report.to_json() for report in reports],
         }
-        self._driven(made, title, policy)
-        made["wall_s"] = time.monotonic() - started_s
+        return made, policy
+
+    def _drive(self, arm: Arm, seed: int, made: dict[str, Any], policy: Any) -> None:
+        """Drive a trained run, and declare it done."""
+        started_s, path = time.monotonic(), self._path(arm, seed)
+        results = self._driven(made, policy)
+        if any(
+            len(part) < len(cases)
+            for part, cases in zip(results, (self._longtail, self._nominal), strict=True)
+        ):
+            return  # given up: what was driven is kept, the rest comes next time
+        made["drive_s"] = time.monotonic() - started_s
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(made, indent=1), encoding="utf-8")
         temporary.replace(path)
+        shutil.rmtree(path.with_suffix(".stages"), ignore_errors=True)
 
     def _driven(
-        self, made: dict[str, Any] | None, title: str, policy: Any = None
+        self, made: dict[str, Any] | None, policy: Any = None
     ) -> tuple[list[CaseResult], list[CaseResult]]:
         """Results on both suites; driven where the store has none."""
-        both = []
+        evaluator, stop, both = self._evaluator, self._given_up.is_set, []
         for name, cases in ((self._name, self._longtail), (SUITES[self._name], self._nominal)):
-            heading = f"{title}: {name}"
             if made is None:
-                both.append(self.loop.evaluator.results(self._generation, name, cases, heading))
+                both.append(evaluator.results(self._generation, name, cases, "", stop=stop))
             else:
-                both.append(
-                    self.loop.evaluator.results_of(
-                        lambda: policy, made["weights_sha256"], name, cases, heading
-                    )
-                )
+                key = made["weights_sha256"]
+                both.append(evaluator.results_of(lambda: policy, key, name, cases, "", stop=stop))
         return both[0], both[1]
 
     def _path(self, arm: Arm, seed: int) -> Path:
@@ -340,7 +396,8 @@ class Ablation:
         return found
 
     def _expected_s(self, order: Sequence[tuple[Arm, int]]) -> float:
-        done = [made["wall_s"] for run in order if (made := self._read(*run)) is not None]
+        """How long a run takes: training and driving go side by side, so the longer of the two."""
+        done = [max(m["train_s"], m["drive_s"]) for run in order if (m := self._read(*run)) is not None]
         return sum(done) / len(done) if done else 0.0
 
     def _report(
@@ -357,7 +414,7 @@ class Ablation:
                     continue
                 ran = {one["stage"]: one["steps"] for one in made["stages"]}
                 results.setdefault(arm.name, {})[seed] = SeedResult(
-                    *self._driven(made, arm.name),
+                    *self._driven(made),
                     text_steps=sum(ran.get(name, 0) for name in TRAINED),
                     head_steps=ran.get("refit", 0) + ran.get("anchor", 0),
                     seconds=made["seconds"],

@@ -46,7 +46,7 @@ def main_cells(row: ArmFigures) -> list[str]:
         f"{row.text_steps} + {row.head_steps}",
         f"{100 * row.sr_mean:.1f} ({', '.join(f'{100 * sr:.0f}' for sr in row.sr)})",
         _points(row.sr_gain),
-        "reference" if row.sr_against is None else _points(row.sr_against),
+        "–" if row.sr_against is None else _points(row.sr_against),
         f"{row.ds:.1f}",
         _interval(row.ds_gain, 1.0),
         *(_percent(value) for value in (row.sr_braking, row.sr_steering, row.sr_decoys)),

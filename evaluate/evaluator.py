@@ -109,6 +109,8 @@ class Evaluator:
         name: str,
         cases: Sequence[Case],
         title: str,
+        *,
+        stop: Callable[[], bool] | None = None,
     ) -> list[CaseResult]:
         """Results of weights that are no generation; kept under their hash, so driven once as well.
 
@@ -118,8 +120,9 @@ class Evaluator:
             name: Suite.
             cases: Of that suite.
             title: For the progress bar.
+            stop: As of `results`.
         """
-        return self._results(weights_sha256, policy, name, cases, title, label=weights_sha256[:8])
+        return self._results(weights_sha256, policy, name, cases, title, label=weights_sha256[:8], stop=stop)
 
     def _results(
         self,

@@ -155,7 +155,6 @@ class _Stage:
             return losses.mean()
         return (losses * scenes.weight).sum() / scenes.weight.sum()
 
-
     def remember(self) -> dict[str, Any]:
         """What a checkpoint must hold beside the head: the noise to come, and the counts."""
         return {

@@ -26,7 +26,7 @@ STEPS: dict[str, dict[str, Any]] = {
     "sft": {"max_steps": 5, "per_device_train_batch_size": 4, "save_steps": 2, "head_weight": "balanced"},
     "dpo": {"max_steps": 5, "per_device_train_batch_size": 4, "save_steps": 2},
     "kto": {"enabled": True, "max_steps": 5, "per_device_train_batch_size": 4, "save_steps": 2},
-    "grpo": {"max_steps": 5, "per_device_train_batch_size": 4, "num_generations": 4, "save_steps": 2},
+    "grpo": {"max_steps": 5, "per_device_train_batch_size": 5, "num_generations": 5, "save_steps": 2},
     "refit": {"epochs": 5, "per_device_train_batch_size": 10, "save_epochs": 2},
     "anchor": {"epochs": 5, "feedback_every": 2, "per_device_train_batch_size": 6, "save_epochs": 2},
 }
