@@ -324,10 +324,11 @@ def ablate(
       loop ablate --minutes 20
       loop ablate --stages-list "sft,dpo;sft,dpo,grpo,anchor" --seeds 0,1,2 --cases 150 --json
     """
-    from .ablate import Ablation, parse_arms
+    from .ablate import Ablation
     from .config import load_config
     from .loop import Loop, RunConfig
     from .progress import RichProgress, ablation_tables
+    from .refine.arms import parse_arms
 
     numbers = [part.strip() for part in seeds.split(",")]
     if not all(part.isdigit() for part in numbers):
