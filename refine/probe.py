@@ -1,6 +1,6 @@
 """Caution and forgetting, looked at after each stage: plans on a fixed few scenes of replay that the stages never train on.
 
-Closed-loop figures decide; these say cheaply (128 prefills) which stage made the policy timid or unlearnt everyday driving.
+Closed-loop figures decide; these say cheaply (64 prefills, a third of a second) which stage made the policy timid or unlearnt everyday driving.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..models.policy import Policy
 from ..scoring.caution import plan_caution
 from ..vocabulary import DrivingSample
 
-SCENES = 128
+SCENES = 64
 LEAST = 16  # fewer scenes say nothing: then none are held out
 EVERY = 20  # one case in so many is held out
 
