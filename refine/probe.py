@@ -1,6 +1,6 @@
 """Caution and forgetting, looked at after each stage: plans on a fixed few scenes of replay that the stages never train on.
 
-Closed-loop figures decide; these say cheaply (64 prefills, a third of a second) which stage made the policy timid or unlearnt
+Closed-loop figures decide; these say cheaply (64 prefills) which stage made the policy timid or unlearnt
 everyday driving.
 """
 
