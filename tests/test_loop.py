@@ -101,7 +101,7 @@ def test_status_has_the_documented_keys(home: Path) -> None:
     wanted = {"generation", "version", "ds", "sr", "sr_nominal", "takeovers_per_km", "gate"}
     assert all(wanted <= set(row) for row in status["generations"])
     stages = {stage["stage"] for stage in status["rounds"][0]["stages"]}
-    assert stages == {"sft", "dpo", "grpo", "refit", "anchor", "gap"}
+    assert stages == {"sft", "dpo", "kto", "grpo", "refit", "anchor", "gap"}
     shown = loop(home, "status").stdout
     assert "grpo " in shown
     assert "skipped_reason" not in shown  # a line a round, not the report
