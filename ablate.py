@@ -13,10 +13,11 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,11 @@ from .store import history
 if TYPE_CHECKING:
     from .evaluate.closed_loop import CaseResult
     from .loop import Loop
+    from .models.pictures import SeenPictures
+    from .models.policy import Policy
     from .vocabulary import DrivingSample, FailedPlan, PreferencePair
+
+    Both = tuple[list[CaseResult], list[CaseResult]]  # on the long tail, on everyday drives
 
 SUITES = {"longtail": "nominal", "final": "final_nominal"}  # long tail, and where forgetting shows
 ALL = 1_000_000  # more rounds than any home has
@@ -85,7 +90,8 @@ class Ablation:
                 "an ablation needs distinct training seeds", fix="write for example --seeds 0,1,2"
             )
         self.loop, self.arms, self.seeds = loop, tuple(arms), tuple(seeds)
-        self._longtail, self._nominal = suite(name, cases), suite(SUITES[name], nominal_cases)
+        calm = SUITES[name]
+        self._suites = (name, suite(name, cases)), (calm, suite(calm, nominal_cases))
         self._name, self._generation = name, generation
         sha256 = history.generation(loop.store, generation)["sha256"]
         start = [sha256, loop.config.refine.model_dump(mode="json"), loop.config.policy.decoder]
@@ -93,6 +99,7 @@ class Ablation:
         self._data: _Data | None = None
         self._evaluator = loop.evaluator.unseen()  # beside the training, which shows its own progress
         self._given_up = threading.Event()
+        self._seen: SeenPictures | None = None  # a frozen tower sees a picture once, in whatever arm
 
     def run(self, minutes: float = 0.0) -> tuple[list[ArmFigures], dict[str, Any]]:
         """Do what is not done yet.
@@ -110,7 +117,7 @@ class Ablation:
         order = self._order()
         pending: list[Future[None]] = []
         with self.loop.rollouts(), self._driver() as driver:
-            base = driver.submit(self._driven, None)
+            base = driver.submit(self._of_start)
             for number, (arm, seed) in enumerate(order, start=1):
                 if self._read(arm, seed) is not None:
                     continue
@@ -120,10 +127,10 @@ class Ablation:
                     say(f"{left_s:.0f} s left, {expected_s:.0f} s needed; the same command goes on from here")
                     break
                 title = f"run {number} of {len(order)}: {arm.name}, seed {seed}"
-                made, policy = self._train(arm, seed, title)
+                made = self._train(arm, seed, title)
                 for job in pending:  # one is driven while the next one learns; no queue of weights in memory
                     job.result()
-                pending = [driver.submit(self._drive, arm, seed, made, policy)]
+                pending = [driver.submit(self._drive, arm, seed, made, self._load(arm, seed))]
                 open_runs = sum(self._read(*run) is None for run in order)
                 minutes_left = open_runs * self._expected_s(order) / 60
                 say(f"{title}: trained in {made['train_s']:.0f} s; about {minutes_left:.0f} min to go")
@@ -174,8 +181,8 @@ class Ablation:
         own = len(data.of(arm)[0]) + min(len(data.replay), config.refit.max_samples)
         return equalised(config, arm, goal, len(data.pairs), own)
 
-    def _train(self, arm: Arm, seed: int, title: str) -> tuple[dict[str, Any], Any]:
-        """Train a run, or load what an earlier sitting has trained; its figures and its policy."""
+    def _train(self, arm: Arm, seed: int, title: str) -> dict[str, Any]:
+        """Train a run, or take what an earlier sitting has trained; its figures."""
         from .models.manifest import file_sha256
         from .refine.stages import run_stages
 
@@ -183,6 +190,7 @@ class Ablation:
         samples, pairs = data.of(arm)
         progress, started_s = self.loop.progress, time.monotonic()
         policy = self.loop.champions.policy(self._generation, fresh=True)
+        self._seen = policy.share_pictures(self._seen)
 
         def told(stage: str, step: int, steps: int, loss: float) -> None:
             if step == 1:
@@ -206,7 +214,7 @@ class Ablation:
         sha256 = hashlib.sha256()
         for file in sorted(weights.rglob("*.safetensors")):
             sha256.update(file_sha256(file).encode())
-        made = {
+        return {
             "arm": arm.name,
             "seed": seed,
             "weights_sha256": sha256.hexdigest(),
@@ -214,16 +222,21 @@ class Ablation:
             "train_s": time.monotonic() - started_s,
             "stages": [report.to_json() for report in reports],
         }
-        return made, policy
 
-    def _drive(self, arm: Arm, seed: int, made: dict[str, Any], policy: Any) -> None:
+    def _load(self, arm: Arm, seed: int) -> Policy:
+        """A trained run's policy, as it drives: a copy of its own, for the next run learns meanwhile."""
+        from .models.policy import Policy
+
+        driver = self.loop.config.policy
+        return Policy.load(
+            self._path(arm, seed).with_suffix(""), driver.decoder, context=driver.context, flow=driver.flow
+        )
+
+    def _drive(self, arm: Arm, seed: int, made: dict[str, Any], policy: Policy) -> None:
         """Drive a trained run, and declare it done."""
         started_s, path = time.monotonic(), self._path(arm, seed)
-        results = self._driven(made, policy)
-        if any(
-            len(part) < len(cases)
-            for part, cases in zip(results, (self._longtail, self._nominal), strict=True)
-        ):
+        results = self._of_run(made, lambda: policy)
+        if any(len(part) < len(cases) for part, (_, cases) in zip(results, self._suites, strict=True)):
             return  # given up: what was driven is kept, the rest comes next time
         made["drive_s"] = time.monotonic() - started_s
         temporary = path.with_suffix(".tmp")
@@ -231,18 +244,22 @@ class Ablation:
         temporary.replace(path)
         shutil.rmtree(path.with_suffix(".stages"), ignore_errors=True)
 
-    def _driven(
-        self, made: dict[str, Any] | None, policy: Any = None
-    ) -> tuple[list[CaseResult], list[CaseResult]]:
-        """Results on both suites; driven where the store has none."""
-        evaluator, stop, both = self._evaluator, self._given_up.is_set, []
-        for name, cases in ((self._name, self._longtail), (SUITES[self._name], self._nominal)):
-            if made is None:
-                both.append(evaluator.results(self._generation, name, cases, "", stop=stop))
-            else:
-                key = made["weights_sha256"]
-                both.append(evaluator.results_of(lambda: policy, key, name, cases, "", stop=stop))
-        return both[0], both[1]
+    def _of_start(self) -> Both:
+        """Results of the generation that every arm starts from; driven where the store has none."""
+        results, stop = self._evaluator.results, self._given_up.is_set
+        (name, cases), (calm, nominal) = self._suites
+        return (
+            results(self._generation, name, cases, "", stop=stop),
+            results(self._generation, calm, nominal, "", stop=stop),
+        )
+
+    def _of_run(self, made: dict[str, Any], load: Callable[[], Policy]) -> Both:
+        """The same of a trained run."""
+        results, stop, key = self._evaluator.results_of, self._given_up.is_set, made["weights_sha256"]
+        (name, cases), (calm, nominal) = self._suites
+        return results(load, key, name, cases, "", stop=stop), results(
+            load, key, calm, nominal, "", stop=stop
+        )
 
     def _path(self, arm: Arm, seed: int) -> Path:
         what = [self._config(arm).model_dump(mode="json"), arm.takeovers, seed]
@@ -263,9 +280,7 @@ class Ablation:
         done = [max(m["train_s"], m["drive_s"]) for run in order if (m := self._read(*run)) is not None]
         return sum(done) / len(done) if done else 0.0
 
-    def _report(
-        self, base: tuple[list[CaseResult], list[CaseResult]]
-    ) -> tuple[list[ArmFigures], dict[str, Any]]:
+    def _report(self, base: Both) -> tuple[list[ArmFigures], dict[str, Any]]:
         start = SeedResult(*base)
         results: dict[str, dict[int, SeedResult]] = {}
         missing = []
@@ -277,7 +292,7 @@ class Ablation:
                     continue
                 ran = {one["stage"]: one["steps"] for one in made["stages"]}
                 results.setdefault(arm.name, {})[seed] = SeedResult(
-                    *self._driven(made),
+                    *self._of_run(made, partial(self._load, arm, seed)),
                     text_steps=sum(ran.get(name, 0) for name in TRAINED),
                     head_steps=ran.get("refit", 0) + ran.get("anchor", 0),
                     seconds=made["seconds"],
@@ -291,8 +306,8 @@ class Ablation:
         ]
         setting = {
             "suite": self._name,
-            "cases": len(self._longtail),
-            "nominal_cases": len(self._nominal),
+            "cases": len(self._suites[0][1]),
+            "nominal_cases": len(self._suites[1][1]),
             "seeds": list(self.seeds),
             "generation": self._generation,
             "decoder": self.loop.config.policy.decoder,

@@ -19,19 +19,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .collect import training_data as lessons
 from .collect.fleet import Fleet
 from .collect.jobs import EpisodeJob, EpisodeResult
 from .collect.labels import label_episode, put_labels
 from .collect.pairs import PairConfig
 from .collect.plans import bootstrap_jobs, round_jobs
 from .collect.segmenter import SegmenterConfig
-from .collect.training_data import (
-    failed_plans,
-    preference_pairs,
-    recovery_samples,
-    replay_samples,
-    uneventful_replay,
-)
 from .config import LoopConfig
 from .errors import TakeoverError, UsageError
 from .evaluate.beside import measured_beside
@@ -275,7 +269,7 @@ class Loop:
 
         seed = self.config.seed * 1009 + number
         refine = self.config.refine
-        failed = failed_plans(self.store, number) if refine.kto.enabled else []
+        failed = lessons.failed_plans(self.store, number) if refine.kto.enabled else []
         made = run_stages(policy, samples, pairs, replay, refine, seed, folder, told, failed=failed)
         reports = [report.to_json() for report in made]
         weights = self._weights(number)
@@ -296,8 +290,9 @@ class Loop:
         self, number: int
     ) -> tuple[list[DrivingSample], list[PreferencePair], list[DrivingSample]]:
         """Recoveries and corrections, pairs of all rounds so far, replay of the expert's and of uneventful drives."""
-        pairs = preference_pairs(self.store, up_to_round=number)
-        return recovery_samples(self.store, pairs), pairs, [*self._replay(), *uneventful_replay(self.store)]
+        pairs = lessons.preference_pairs(self.store, up_to_round=number)
+        replay = [*self._replay(), *lessons.uneventful_replay(self.store)]
+        return lessons.recovery_samples(self.store, pairs), pairs, replay
 
     def _replay(self) -> list[DrivingSample]:
         """Samples of every expert drive of this home; read once a process."""
@@ -306,7 +301,7 @@ class Loop:
         ids = [row["episode_id"] for row in self._expert_drives()]
         if self._replay_samples is None or self._replay_samples[0] != len(ids):
             self.progress.stage("reading the expert's drives", len(ids))
-            samples = replay_samples(self.store, ids, self.progress.advance)
+            samples = lessons.replay_samples(self.store, ids, self.progress.advance)
             self._replay_samples = len(ids), emphasised(samples, self.config.bootstrap.hazard_share)
         return self._replay_samples[1]
 

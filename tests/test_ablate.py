@@ -62,6 +62,9 @@ class Home:
 
 
 class Weights:
+    def share_pictures(self, seen: Any) -> Any:
+        return seen
+
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "model.safetensors").write_bytes(b"weights")
@@ -84,6 +87,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 
     made.die_after = 0
     monkeypatch.setattr("takeover.refine.stages.run_stages", stages)
+    monkeypatch.setattr("takeover.models.policy.Policy.load", lambda *_, **__: Weights())
     monkeypatch.setattr(ablate.history, "generation", lambda store, number: {"sha256": "abc"})
     return made
 
