@@ -85,13 +85,13 @@ def euler(velocity: Callable[[Tensor, int], Tensor], start: Tensor, steps: int) 
 
 
 class _Block(nn.Module):
-    """Pre-norm attention of the waypoints to themselves and to the memory, then an MLP."""
+    """Pre-norm attention of the waypoints to the memory, then an MLP."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.norm = nn.LayerNorm(width)
-        self.own = nn.Linear(width, 3 * width)
+        self.ask = nn.Linear(width, width)
         self.memory = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
         self.mlp = nn.Sequential(
@@ -100,13 +100,9 @@ class _Block(nn.Module):
 
     def forward(self, tokens: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """(B, 8, W) tokens and the memory's (B, H, M, W / H) keys and values -> (B, 8, W)."""
-        query, key, value = (
-            _split(part, self.heads) for part in self.own(self.norm(tokens)).chunk(3, dim=-1)
-        )
-        seen = nn.functional.scaled_dot_product_attention(
-            query, torch.cat((keys, key), dim=2), torch.cat((values, value), dim=2)
-        )
-        tokens = tokens + self.out(seen.transpose(1, 2).reshape(tokens.shape))
+        query = _split(self.ask(self.norm(tokens)), self.heads)
+        seen = nn.functional.scaled_dot_product_attention(query, keys, values)
+        tokens = tokens + self.out(seen.transpose(1, 2).flatten(2))
         mixed: Tensor = tokens + self.mlp(tokens)
         return mixed
 
@@ -126,10 +122,11 @@ class FlowHead(nn.Module):
         super().__init__()
         self.config, self.reads_ego = config, ego
         width = config.width
-        self.bridge = nn.Linear(hidden, 2 * width)
-        self.layer = nn.Parameter(torch.empty(layers, 2 * width))  # which layer a key and a value come from
-        self.query = nn.Parameter(torch.empty(config.memory, width))
-        self.waypoint = nn.Linear(2, width)
+        self.query = nn.Parameter(torch.empty(layers, config.memory, hidden))
+        self.value = nn.Linear(hidden, width)
+        self.layer = nn.Parameter(torch.empty(layers, width))  # which layer a value comes from
+        # Each waypoint's token knows the whole state, so the tokens need not ask each other at every step.
+        self.waypoint = nn.Linear(2 * PLAN_POINTS, PLAN_POINTS * width)
         self.position = nn.Parameter(torch.empty(PLAN_POINTS, width))
         self.time = nn.Linear(2 * _TIME_WAVES, width)
         self.ego = nn.Linear(EGO_DIM, width)
@@ -142,7 +139,7 @@ class FlowHead(nn.Module):
         """Draw the weights; a small last layer, so that a fresh head drives on as before."""
         draw_linears(self)
         nn.init.zeros_(self.layer)
-        nn.init.normal_(self.query)
+        nn.init.normal_(self.query, std=1.0 / math.sqrt(self.query.shape[-1]))
         nn.init.normal_(self.position)
         for module in self.modules():
             if isinstance(module, nn.LayerNorm):
@@ -209,17 +206,20 @@ class FlowHead(nn.Module):
         return masked_mean(error.mean(-1), counts, weight)
 
     def _read(self, layers: Tensor, mask: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """The bridge: keys and values of the memory for each block, (B, H, M, W / H)."""
-        hidden = layers.detach().to(self.bridge.weight.dtype)
+        """The bridge: each learned query's mean over all tokens of all layers; its keys and values for each block.
+
+        Returns:
+            (B, H, M, W / H) keys and values, a pair a block.
+        """
+        hidden = layers.detach().to(self.value.weight.dtype)
         # Raw layer outputs differ in size by orders of magnitude from layer to layer.
-        states = self.bridge(nn.functional.layer_norm(hidden, hidden.shape[-1:])) + self.layer
-        keys, values = (
-            _split(part, self.config.attention_heads) for part in states.flatten(1, 2).chunk(2, -1)
-        )
-        query = _split(self.query.expand(len(layers), -1, -1), self.config.attention_heads)
-        seen = mask.bool().repeat_interleave(layers.shape[2], dim=1)[:, None, None]
-        found = nn.functional.scaled_dot_product_attention(query, keys, values, attn_mask=seen)
-        memory = found.transpose(1, 2).flatten(2)
+        hidden = nn.functional.layer_norm(hidden, hidden.shape[-1:])
+        logits = torch.einsum("btld,lmd->bmtl", hidden, self.query)
+        logits = logits.masked_fill(~mask.bool()[:, None, :, None], -1e9)
+        weights = logits.flatten(2).softmax(dim=-1)
+        # The weighted mean of the values is the value of the weighted mean, at a fraction of the sums.
+        memory = self.value(weights @ hidden.flatten(1, 2))
+        memory = memory + weights.view_as(logits).sum(dim=2) @ self.layer
         kept = []
         for block in self.blocks:
             assert isinstance(block, _Block)
@@ -239,7 +239,7 @@ class FlowHead(nn.Module):
 
     def _velocity(self, state: Tensor, tokens: Tensor, memory: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         """(B, 8, 2) state -> velocity of the same shape."""
-        tokens = self.waypoint(state) + tokens
+        tokens = self.waypoint(state.flatten(1)).unflatten(-1, (PLAN_POINTS, -1)) + tokens
         for block, (keys, values) in zip(self.blocks, memory, strict=True):
             tokens = block(tokens, keys, values)
         found: Tensor = self.velocity(self.norm(tokens))

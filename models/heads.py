@@ -27,11 +27,11 @@ class FlowConfig:
     """Shape of the `flow` head (SpanVLA); what the paper does not give is in docs/constants.md."""
 
     width: int = 128
-    depth: int = 2  # blocks of the velocity network
+    depth: int = 1  # blocks of the velocity network
     attention_heads: int = 4
     memory: int = 16  # learned queries of the bridge: what the velocity network reads of a scene
     steps: int = 5  # Euler steps of a plan
-    noise: float = 0.1  # standard deviation of the noise on the history track, in units of PLAN_SCALE_M
+    noise: float = 0.3  # standard deviation of the noise on the history track, in units of PLAN_SCALE_M
     time_shift: float = -0.5  # tau = sigmoid(normal + shift): below 0 early times are drawn more often
 
 
@@ -93,11 +93,12 @@ class ActionHead(nn.Module):
             (B, feature) float32.
         """
         hidden = hidden.to(self.value.weight.dtype)
-        batch, length, _ = hidden.shape
-        logits = self.query(hidden).masked_fill(~mask.bool()[..., None], -1e9)  # (B, T, Q)
-        weights = logits.softmax(dim=1)
-        values = self.value(hidden).view(batch, length, self.config.queries, -1)
-        return torch.einsum("btq,btqc->bqc", weights, values).reshape(batch, -1)
+        logits = self.query(hidden).transpose(1, 2).masked_fill(~mask.bool()[:, None], -1e9)  # (B, Q, T)
+        # The weighted mean of the values is the value of the weighted mean, at a fraction of the sums.
+        seen = (logits.softmax(dim=-1) @ hidden).transpose(0, 1)  # (Q, B, D)
+        weight = self.value.weight.view(self.config.queries, -1, hidden.shape[-1])
+        values = (seen @ weight.transpose(1, 2)).transpose(0, 1)  # (B, Q, feature / Q)
+        return values.flatten(1) + self.value.bias
 
     def decode(self, feature: Tensor, ego: Tensor) -> Tensor:
         """Regress the plan.

@@ -39,7 +39,9 @@ class Descent:
     ) -> None:
         self.guard = FiniteGuard(head, steps, progress)
         self._head, self._max_norm, self._done = head, config.max_grad_norm, 0
-        self._optimiser = torch.optim.AdamW(head.parameters(), lr=config.learning_rate, weight_decay=0.0)
+        self._optimiser = torch.optim.AdamW(
+            head.parameters(), lr=config.learning_rate, weight_decay=0.0, fused=True
+        )
         # A short warm-up and a fall to zero: at a steady rate it would shake a head that is fitted already.
         self._schedule = get_cosine_schedule_with_warmup(self._optimiser, max(1, steps // 10), steps)
 

@@ -55,6 +55,21 @@ def test_the_head_is_attention_pooling_to_256_and_three_layers() -> None:
     torch.testing.assert_close(pooled, torch.tensor([[0.75 * 2.0 * float(np.log(3.0))]]))
 
 
+def test_each_query_pools_its_own_channels() -> None:
+    torch.manual_seed(0)
+    head = ActionHead(6, HeadConfig(feature=8, queries=2, ego=False))
+    hidden, mask = torch.randn(3, 5, 6), torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0, 1, 1, 1, 0]])
+    wanted = torch.zeros(3, 8)
+    with torch.no_grad():
+        for row in range(3):
+            tokens = hidden[row][mask[row].bool()]
+            for query in range(2):
+                weights = head.query(tokens)[:, query].softmax(dim=0)
+                mine = slice(4 * query, 4 * query + 4)
+                wanted[row, mine] = (weights[:, None] * head.value(tokens)[:, mine]).sum(dim=0)
+        torch.testing.assert_close(head.pool(hidden, mask), wanted)
+
+
 def test_a_sample_weighs_by_its_waypoints_and_its_weight() -> None:
     error = torch.tensor([[1.0, 3.0], [10.0, 99.0]])
     mask = torch.tensor([[True, True], [True, False]])
