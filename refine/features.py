@@ -41,8 +41,9 @@ class Features:
 
     def take(self, index: Tensor) -> Features:
         """Some of the scenes."""
-        layers = None if self.layers is None else self.layers[index]
-        return Features(self.hidden[index], self.mask[index], self.ego[index], layers)
+        rows = index.to(self.hidden.device)
+        layers = None if self.layers is None else self.layers.index_select(0, rows)
+        return Features(self.hidden.index_select(0, rows), self.mask[rows], self.ego[rows], layers)
 
 
 def fingerprint(policy: Policy, *, head: bool = False) -> str:
