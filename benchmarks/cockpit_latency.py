@@ -1,6 +1,6 @@
 """From an input event to the server: `apply_control` received, and the first tick that uses it, with and without faults.
 
-    python -P benchmarks/cockpit_latency.py --policy DIR [--rounds 4] [--presses 54]
+    python -P benchmarks/cockpit_latency.py --policy DIR [--rounds 4] [--presses 56]
 
 One embedded server, one world and one policy process; drive after drive in real time, each under one condition, conditions
 in a new random order in every round, so that a busy machine meets all of them alike. `plain again` is `plain` once more:
@@ -280,7 +280,7 @@ def main() -> None:
     )
     parser.add_argument("--policy", type=Path, required=True, help="checkpoint folder of a generation")
     parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=CONDITIONS)
-    parser.add_argument("--presses", type=int, default=54, help="a drive; more than 80 outlast it")
+    parser.add_argument("--presses", type=int, default=56, help="a drive; more than 80 outlast it")
     parser.add_argument("--rounds", type=int, default=4)
     arguments = parser.parse_args()
     pygame.init()
