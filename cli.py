@@ -12,6 +12,7 @@ import typer
 
 from . import __version__
 from .cli_groups import Home, Json, driver_app, episodes_app, print_json, wheel_app
+from .cli_provenance import trace, why
 from .errors import TakeoverError, UsageError
 
 app = typer.Typer(
@@ -25,6 +26,8 @@ app = typer.Typer(
 app.add_typer(episodes_app, name="episodes")
 app.add_typer(wheel_app, name="wheel")
 app.add_typer(driver_app, name="driver")
+app.command()(why)
+app.command()(trace)
 
 Config = Annotated[
     Path | None, typer.Option("--config", help="YAML file; default: loop.yaml of this folder, if any.")

@@ -40,7 +40,7 @@ from .refine.config import RefineConfig
 from .refine.report import flat_metrics
 from .scoring.statistics import spent_alpha
 from .sim_bridge.scenarios.cases import suite
-from .store import history, queries
+from .store import history, learnt, queries
 from .store.database import Store
 from .store.episodes import EpisodeReader, complete
 from .store.rows import GenerationRow, RoundRow
@@ -132,9 +132,8 @@ class Loop:
     def _first_generation(self) -> None:
         if history.champion(self.store) is not None:
             return  # made by an earlier run, or by `loop init`
-        ids = [job.episode_id for job in self._first_jobs()]
         self._step(0, "refine", self._bootstrap)
-        self._step(0, "register", lambda: self._register(0, None, ids, {}))
+        self._step(0, "register", lambda: self._register(0, None, {}))
         self._step(0, "promote", lambda: self._deploy(0, None, {"reason": "the first generation"}, 0))
 
     def _round(self, number: int) -> None:
@@ -152,7 +151,7 @@ class Loop:
         self._step(number, "segment", lambda: self._label(ids, number, f"{title}: segments and pairs"))
         made = self._step(number, "refine", lambda: self._refine_beside(number, champion, title))
         challenger = self._step(
-            number, "register", lambda: self._register(number, champion, made["data"], made["metrics"])
+            number, "register", lambda: self._register(number, champion, made["metrics"])
         )["generation"]
         self._step(number, "evaluate", lambda: self._compare(number, champion, challenger, title))
         self._step(number, "gate", lambda: self._gate(number, champion, challenger))
@@ -219,6 +218,7 @@ class Loop:
         from .models.threads import training_threads
 
         cached = self.home / "cache" / self._bootstrap_key()
+        learnt.keep_drives(self.store, self.run_id, self._expert_drives())
         if not (cached / COMPLETE).is_file():
             drives = [EpisodeReader(self.home / row["path"]) for row in self._expert_drives()]
             scratch = self.home / "stages" / "bootstrap"
@@ -270,6 +270,7 @@ class Loop:
         seed = self.config.seed * 1009 + number
         refine = self.config.refine
         failed = lessons.failed_plans(self.store, number) if refine.kto.enabled else []
+        learnt.keep_round(self.store, self.run_id, number, pairs, failed)
         made = run_stages(policy, samples, pairs, replay, refine, seed, folder, told, failed=failed)
         reports = [report.to_json() for report in made]
         weights = self._weights(number)
@@ -308,9 +309,7 @@ class Loop:
     def _expert_drives(self) -> list[dict[str, Any]]:
         return queries.episodes(self.store, driver_kind="expert", role="train", whole=True, limit=1_000_000)
 
-    def _register(
-        self, number: int, champion: int | None, data: Sequence[str], metrics: dict[str, float]
-    ) -> dict[str, Any]:
+    def _register(self, number: int, champion: int | None, metrics: dict[str, float]) -> dict[str, Any]:
         """Make a generation of the weights: registry version, then our own row; after a kill it makes no second one."""
         round_run = self.registry.start_run(
             f"round {number}",
@@ -320,30 +319,26 @@ class Loop:
         )
         row = history.registered(self.store, self.run_id, number)
         if row is None:
-            row = asdict(self._new_generation(number, champion, data, metrics, round_run))
+            row = asdict(self._new_generation(number, champion, metrics, round_run))
         if champion is None:  # no gate will end it
             self.registry.end_run(round_run)
         return {"generation": row["generation"], "version": row["version"], "mlflow_run": round_run}
 
     def _new_generation(
-        self,
-        number: int,
-        champion: int | None,
-        data: Sequence[str],
-        metrics: dict[str, float],
-        round_run: str,
+        self, number: int, champion: int | None, metrics: dict[str, float], round_run: str
     ) -> GenerationRow:
         from .models.manifest import Provenance, code_sha256
 
         folder = self._weights(number)
         generation = history.next_generation(self.store)
         parent = None if champion is None else self.champions.version_of(champion)
+        data = learnt.kept(self.store, self.run_id, number)
         provenance = Provenance(
             generation=generation,
             round=number,
             base=self.config.policy.preset,
             parent_version=parent,
-            data_sha256=_key(sorted(data)),
+            data_sha256=learnt.digest(data),
             config_sha256=_key(self.config.model_dump(mode="json", exclude={"sim", "drive"})),
             code_sha256=code_sha256(),
             stages=tuple(metrics),
@@ -352,7 +347,7 @@ class Loop:
         self.registry.log_dataset(
             round_run,
             f"round-{number}",
-            [{"id": name} for name in sorted(data)],
+            learnt.dataset(data),
             source=str(self.store.database),
             context="training",
         )
@@ -487,7 +482,7 @@ class Loop:
         champion = self.champions.current(self.progress.say)
         with training_threads(self.config.refine.threads):
             made = self._refine(number, champion, "refine")
-        registered = self._register(number, champion, made["data"], made["metrics"])
+        registered = self._register(number, champion, made["metrics"])
         self.registry.end_run(registered["mlflow_run"])
         self._tell_mlflow_the_end()
         return registered
@@ -531,8 +526,9 @@ class Loop:
             items = load_qa(qa)
             self.progress.stage(f"SFT on {len(items)} answers", steps)
             run_qa(policy, items, steps, self.config.seed, self._ticker(), self.home / "stages" / "qa")
+        learnt.keep_given(self.store, self.run_id, model, qa)
         policy.save(self._weights(0))
-        registered = self._register(0, None, [model, str(qa or "")], {})
+        registered = self._register(0, None, {})
         self._deploy(registered["generation"], None, {"reason": f"made from {model}"}, 0)
         self._tell_mlflow_the_end()
         return registered

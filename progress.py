@@ -126,7 +126,7 @@ def final_table(summary: RunSummary) -> None:
             f"{100 * r.standstill_share:.0f} %",
             "–" if r.p_value is None else f"{r.p_value:.4f}",
         )
-    console = _stdout()
+    console = stdout()
     console.print(table)
     total_s = sum(summary.seconds.values())
     parts = sorted(summary.seconds.items(), key=lambda item: -item[1])
@@ -158,8 +158,8 @@ def suite_table(report: Mapping[str, Any]) -> None:
         f"{totals['ds']:.1f}",
         f"{totals['rc']:.1f}",
     )
-    _stdout().print(table)
-    _stdout().print(
+    stdout().print(table)
+    stdout().print(
         f"collisions/km {totals['collisions_per_km']:.2f}  phantom brakes/km {totals['phantom_per_km']:.2f}  "
         f"standstill {100 * totals['standstill_share']:.1f} %"
     )
@@ -188,7 +188,7 @@ def ablation_tables(rows: Sequence[ArmFigures], report: Mapping[str, Any]) -> No
 
 def status_table(status: Mapping[str, Any]) -> None:
     """Rounds and generations of the home."""
-    console = _stdout()
+    console = stdout()
     if not status["generations"]:
         console.print("no generation yet: `loop run --rounds 5` makes the first")
         return
@@ -216,7 +216,7 @@ def _round_row(row: Mapping[str, Any]) -> dict[str, Any]:
 def rows_table(rows: Sequence[Mapping[str, Any]]) -> None:
     """Rows of a query."""
     if not rows:
-        _stdout().print("no rows")
+        stdout().print("no rows")
         return
     table = Table()
     for name in rows[0]:
@@ -225,12 +225,12 @@ def rows_table(rows: Sequence[Mapping[str, Any]]) -> None:
         table.add_row(
             *("" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values())
         )
-    _stdout().print(table)
+    stdout().print(table)
 
 
 def episode_view(found: Mapping[str, Any]) -> None:
     """One episode: its facts, then its parts as tables."""
-    console = _stdout()
+    console = stdout()
     for key, value in found.items():
         if isinstance(value, list):
             console.print(f"[bold]{key}")
@@ -239,7 +239,8 @@ def episode_view(found: Mapping[str, Any]) -> None:
             console.print(f"{key}: {value}")
 
 
-def _stdout() -> Console:
+def stdout() -> Console:
+    """Tables go here; as wide as they need when it is no terminal."""
     return Console(
         highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 160
     )

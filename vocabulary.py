@@ -311,3 +311,4 @@ class FailedPlan:
     weight: float
     role: Role
     case_id: str
+    pair_id: str = ""  # of the pair that was refused

@@ -153,6 +153,7 @@ def failed_plans(store: Store, up_to_round: int) -> list[FailedPlan]:
             weight=row["weight"],
             role=reader.meta.role,
             case_id=row["case_id"],
+            pair_id=row["pair_id"],
         )
     return list(found.values())
 

@@ -69,6 +69,7 @@ class Version:
     complete: bool
     quarantined: str  # reason, "" for none
     tags: dict[str, str] = field(default_factory=dict)
+    run_id: str = ""  # the round's run
 
 
 class Registry:
@@ -156,14 +157,18 @@ class Registry:
             context: `training` or `evaluation`.
         """
         with _explained("log a dataset"):
-            with warnings.catch_warnings():  # a path may be one of several kinds of source; either will do
-                warnings.simplefilter("ignore", UserWarning)
-                data = mlflow.data.from_pandas(pd.DataFrame(list(rows)), source=source, name=name)
+            data = _dataset(rows, name, source)
             described = data.to_dict()
             entity = Dataset(**{key: described.get(key) for key in _DATASET_KEYS})
             tag = InputTag("mlflow.data.context", context)
             self.client.log_inputs(run_id, datasets=[DatasetInput(entity, [tag])])
         return str(data.digest)
+
+    def datasets(self, run_id: str) -> dict[str, str]:
+        """Digests of the datasets that a run was given, by name."""
+        with _explained("read datasets"):
+            inputs = self.client.get_run(run_id).inputs.dataset_inputs
+        return {entry.dataset.name: entry.dataset.digest for entry in inputs}
 
     def log_file(self, run_id: str, path: Path, folder: str | None = None) -> None:
         """Keep a file (plot, page) with a run."""
@@ -275,7 +280,7 @@ class Registry:
                 f"version {number} is quarantined: {version.quarantined}",
                 fix="Promote another one, or roll back.",
             )
-        path = self._fetch(version)
+        path = self.fetch(version)
         digest = verify_folder(path)
         if digest != version.tags.get("sha256"):
             raise RegistryError(
@@ -284,8 +289,8 @@ class Registry:
             )
         return VerifiedGeneration(path, number, digest, version.generation)
 
-    def _fetch(self, version: Version) -> Path:
-        """The version's folder: the store's own on this machine, else a copy kept by its hash."""
+    def fetch(self, version: Version) -> Path:
+        """The version's folder, not verified: the store's own on this machine, else a copy kept by its hash."""
         source = f"models:/{self.model}/{version.version}"
         with _explained(f"fetch version {version.version}"):
             if not self.uri.startswith(("http://", "https://")):
@@ -429,7 +434,19 @@ def _version(entry: Any) -> Version:
         complete=tags.get("complete") == "true",
         quarantined=tags.get("quarantined", ""),
         tags=tags,
+        run_id=str(entry.run_id or ""),
     )
+
+
+def dataset_digest(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The digest that `Registry.log_dataset` gives for some rows."""
+    return str(_dataset(rows, "rows", "rows").digest)
+
+
+def _dataset(rows: Sequence[Mapping[str, Any]], name: str, source: str) -> Any:
+    with warnings.catch_warnings():  # a path may be one of several kinds of source; either will do
+        warnings.simplefilter("ignore", UserWarning)
+        return mlflow.data.from_pandas(pd.DataFrame(list(rows)), source=source, name=name)
 
 
 @contextmanager

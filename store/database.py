@@ -27,7 +27,17 @@ from . import journal
 from .episodes import quarantine, salvage_all, sealed
 from .ingest import IngestReport, ingest
 from .locking import READ_WAIT_S, WRITE_WAIT_S, locked
-from .rows import PairRow, Row, SafetyRow, SegmentRow, StepRow, TakeoverRow, as_json, now_utc
+from .rows import (
+    PairRow,
+    Row,
+    SafetyRow,
+    SegmentRow,
+    StepRow,
+    TakeoverRow,
+    TrainingRow,
+    as_json,
+    now_utc,
+)
 from .sealing import sync_folder
 
 DATABASE = "loop.duckdb"
@@ -100,6 +110,13 @@ class Transaction:
             rows = [as_json(row) for row in pairs]
             changed.append(journal.replacement("pairs", ("episode_id", "source"), own, rows))
         self._apply(changed)
+
+    def put_training(self, run_id: str, round_number: int, rows: Sequence[TrainingRow]) -> None:
+        """Replace what a round learns from."""
+        made = [as_json(row) for row in rows]
+        self._apply(
+            [journal.replacement("training_data", ("run_id", "round"), [(run_id, round_number)], made)]
+        )
 
     def ingest(self, paths: Sequence[Path]) -> IngestReport:
         """Copy sealed episodes into the index."""
@@ -186,6 +203,10 @@ class Store:
     ) -> None:
         """Replace the safety labels of episodes, and their counterfactual pairs; None leaves their pairs."""
         self.write(lambda open_one: open_one.put_safety(episode_ids, labels, pairs))
+
+    def put_training(self, run_id: str, round_number: int, rows: Sequence[TrainingRow]) -> None:
+        """Replace what a round learns from, in one transaction."""
+        self.write(lambda open_one: open_one.put_training(run_id, round_number, rows))
 
     def ingest_many(self, paths: Sequence[Path]) -> IngestReport:
         """Copy sealed episodes into the index in one transaction; known ones are passed over."""

@@ -3,7 +3,7 @@
 The order makes it repeatable. First a tombstone names the pseudonym and the generations that learnt from the driver:
 from then on no ingest takes an episode of that driver. Then the folders go, the journal is rewritten without their rows,
 and the index is made again, so that nothing is left in its free pages. A kill on the way leaves the tombstone, and the
-same call goes on from there.
+same call goes on from there. What stays is what each generation was made of: ids, weights and hashes, no content.
 """
 
 from __future__ import annotations
@@ -97,6 +97,11 @@ def touched(store: Store, episode_ids: Sequence[str]) -> tuple[tuple[int, ...], 
         pairs = {str(name).split("/")[0] for name in payload.get("data", ())}
         if wanted & (pairs | set(payload.get("episodes", ()))):
             trained.add(int(row["generation"]))
+    learnt = store.query(
+        "SELECT DISTINCT generation FROM generation_data WHERE episode_id IN (SELECT unnest(?::VARCHAR[]))",
+        [sorted(wanted)],
+    )
+    trained |= {int(row["generation"]) for row in learnt}  # those of `loop refine`, too, which are no step
     derived: set[int] = set()
     for row in made.values():
         if row["parent"] in trained | derived and row["generation"] not in trained:

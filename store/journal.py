@@ -31,6 +31,7 @@ TABLES = frozenset(
         "safety_labels",
         "rounds",
         "steps",
+        "training_data",
         "generations",
         "evaluations",
         "promotions",

@@ -210,6 +210,36 @@ class StepRow:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingRow:
+    """One thing that a round learnt from, as it was when it was read.
+
+    Attributes:
+        run_id: With `round` it names the generation that is made.
+        kind: pair, failed (the unsafe side of a refused pair), recovery (a driver's segment), replay (a drive) or given
+            (the user's own checkpoint or QA file).
+        item_id: Of the pair, segment or drive; the path of what was given.
+        episode_id: The drive; "" for what was given.
+        takeover_id: "" for none.
+        source: Of a pair its `PairSource`; policy of a failed plan; human of a recovery; of a replay expert, grounding, uneventful or imitable; of what was given
+            model or qa.
+        weight: In the losses.
+        content_sha256: Of the sealed drive, or of the file given; "" when there is none.
+    """
+
+    TABLE: ClassVar[str] = "training_data"
+    KEY: ClassVar[tuple[str, ...]] = ("run_id", "round", "kind", "item_id")
+    run_id: str
+    round: int
+    kind: str
+    item_id: str
+    episode_id: str
+    takeover_id: str
+    source: str
+    weight: float
+    content_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationRow:
     """A model version: `version` is the registry's, `sha256` of its weights, `gate` its gate's outcome."""
 

@@ -114,6 +114,19 @@ def test_views_start_from_segments(home: Path) -> None:
     assert loop(home, "sql", "DELETE FROM episodes").returncode != 0
 
 
+def test_a_generation_and_its_takeovers_know_each_other(home: Path) -> None:
+    for generation in ("0", "1"):
+        found = output(home, "why", generation, "--json")
+        assert {check["ok"] for check in found["checks"]} <= {True, None}, found["checks"]
+        assert found["data"]["kept"]
+    trained = {item["takeover_id"] for item in found["data"]["items"]} - {""}
+    assert trained
+    for takeover in trained:
+        became = output(home, "trace", takeover, "--json")
+        assert [row["generation"] for row in became["generations"]] == [1]
+        assert became["generations"][0]["pairs"] == sum(row["admitted"] for row in became["pairs"])
+
+
 def test_episodes_are_listed_and_shown(home: Path) -> None:
     listed = output(home, "episodes", "list", "--json", "--limit", "3")
     assert len(listed) == 3

@@ -1,0 +1,98 @@
+"""What became of a takeover, in the words of its driver."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+
+def story(found: dict[str, Any]) -> list[str]:
+    """Sentences for the driver, the most important first.
+
+    Args:
+        found: Of `provenance.became_of`.
+    """
+    takeover = found["takeover"]
+    said = [_what(found), f"It {_gave(found)}, {_shaped(found)}."]
+    if takeover["verdict"]:
+        said.append(f"You called it: {takeover['verdict']}.")
+    return [*said, _now(found)]
+
+
+def clock(takeover: dict[str, Any]) -> datetime:
+    """When the driver took over, by the wall clock of this machine's zone, to some seconds."""
+    begun = datetime.fromisoformat(takeover["drive_utc"]).astimezone()
+    return begun + timedelta(seconds=float(takeover["onset_s"]))
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """Numbers as people write them: 1-4, 6.
+
+    Args:
+        numbers: In order, without repetition.
+    """
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
+
+
+def _what(found: dict[str, Any]) -> str:
+    takeover = found["takeover"]
+    who = (
+        f"generation {takeover['generation']}" if takeover["generation"].isdigit() else takeover["generation"]
+    )
+    return (
+        f"Your takeover of {clock(takeover):%H:%M} ({takeover['reason']}): {who} failed in {takeover['case_id']} after "
+        f"{takeover['onset_s']:.1f} s, and you drove for {takeover['driven_s']:.1f} s."
+    )
+
+
+def _gave(found: dict[str, Any]) -> str:
+    admitted = [row for row in found["pairs"] if row["admitted"]]
+    left = Counter(row["reject_reason"] for row in found["pairs"] if not row["admitted"])
+    recoveries = sum(row["phase"] == "recovery" and row["train_mask"] for row in found["segments"])
+    parts = [_count(len(admitted), "pair")] if admitted else []
+    parts += [_count(recoveries, "recovery", "recoveries")] if recoveries else []
+    why = ", ".join(f"{reason} {number}" for reason, number in left.most_common())
+    also = f" ({_count(left.total(), 'candidate')} left out: {why})" if left else ""
+    return f"went into {' and '.join(parts)}{also}" if parts else f"teaches nothing{also}"
+
+
+def _shaped(found: dict[str, Any]) -> str:
+    numbers = [row["generation"] for row in found["generations"]]
+    if not numbers:
+        return "and no generation has learnt from it yet"
+    promoted = [row["generation"] for row in found["generations"] if row["gate"] == "promote"]
+    said = f"and shaped generation{'s' if len(numbers) > 1 else ''} {spans(numbers)}"
+    if promoted:
+        said += f"; promoted: {spans(promoted)}"
+    if found["later"]:
+        said += f"; refined from those: {spans(found['later'])}"
+    return said
+
+
+def _now(found: dict[str, Any]) -> str:
+    takeover, champion = found["takeover"], found["champion"]
+    title = f"{takeover['scenario']}{' decoys' if takeover['decoy'] else ''}"
+    scene = {row["generation"]: row for row in found["scene"]}
+    if champion not in scene:
+        return f"How the champion does on {title} has not been measured."
+    now = scene[champion]
+    said = f"On {title} in the gate's cases the champion, generation {champion}, passes {now['passed']} of {now['cases']}"
+    failed = int(takeover["generation"]) if takeover["generation"].isdigit() else None
+    if failed == champion:
+        return f"{said}; it is the one that failed here."
+    if failed in scene:
+        then = scene[failed]
+        return f"{said}; generation {failed}, which failed here, passed {then['passed']} of {then['cases']}."
+    return f"{said}."
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
