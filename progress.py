@@ -169,7 +169,7 @@ def ablation_tables(rows: Sequence[ArmFigures], report: Mapping[str, Any]) -> No
     """What each arm is worth, then its caution, then where the page is."""
     from .evaluate.ablation_page import COLUMNS, LEDGER, ledger_cells, main_cells
 
-    setting, console = report["setting"], _stdout()
+    setting, console = report["setting"], stdout()
     title = f"{setting['cases']} cases of {setting['suite']}, from generation {setting['generation']}"
     for name, columns, cells in (
         (title, COLUMNS, main_cells),

@@ -305,6 +305,7 @@ def _trained(store: Store, generation: dict[str, Any], takeover_id: str) -> dict
         "generation": generation["generation"],
         "pairs": kinds["pair"],
         "recoveries": kinds["recovery"] if kept else None,
+        "failed_plans": kinds["failed"] if kept else None,
         "weight": sum(row["weight"] or 0.0 for row in mine),
         "gate": generation["gate"],
     }

@@ -220,8 +220,8 @@ class TrainingRow:
         item_id: Of the pair, segment or drive; the path of what was given.
         episode_id: The drive; "" for what was given.
         takeover_id: "" for none.
-        source: Of a pair its `PairSource`; policy of a failed plan; human of a recovery; of a replay expert, grounding, uneventful or imitable; of what was given
-            model or qa.
+        source: Of a pair its `PairSource`; of a failed plan policy; of a recovery human; of a replay expert, grounding,
+            uneventful or imitable; of what was given model or qa.
         weight: In the losses.
         content_sha256: Of the sealed drive, or of the file given; "" when there is none.
     """

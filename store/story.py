@@ -59,6 +59,8 @@ def _gave(found: dict[str, Any]) -> str:
     recoveries = sum(row["phase"] == "recovery" and row["train_mask"] for row in found["segments"])
     parts = [_count(len(admitted), "pair")] if admitted else []
     parts += [_count(recoveries, "recovery", "recoveries")] if recoveries else []
+    failed = max((row["failed_plans"] or 0 for row in found["generations"]), default=0)
+    parts += [_count(failed, "plan to keep away from", "plans to keep away from")] if failed else []
     why = ", ".join(f"{reason} {number}" for reason, number in left.most_common())
     also = f" ({_count(left.total(), 'candidate')} left out: {why})" if left else ""
     return f"went into {' and '.join(parts)}{also}" if parts else f"teaches nothing{also}"

@@ -1,6 +1,6 @@
 -- What a generation learnt from, with the weights of that moment: written when it is read for training, so later labels
--- cannot change it. Ids and hashes only: it stays when a driver is forgotten. kind is pair, failed,
--- recovery, replay or given.
+-- cannot change it. Ids and hashes only: it stays when a driver is forgotten. kind is pair,
+-- failed, recovery, replay or given.
 CREATE TABLE training_data (
     run_id VARCHAR, round INTEGER, kind VARCHAR, item_id VARCHAR, episode_id VARCHAR, takeover_id VARCHAR,
     source VARCHAR, weight DOUBLE, content_sha256 VARCHAR

@@ -24,7 +24,7 @@ from takeover.store.rows import (
     TakeoverRow,
 )
 from takeover.store.story import spans, story
-from takeover.vocabulary import Command, PairSource, Phase, PolicyInput, PreferencePair, Reason, Role
+from takeover.vocabulary import Command, FailedPlan, PairSource, Phase, PolicyInput, PreferencePair, Reason, Role
 
 from .drives import OUTCOME, record
 
@@ -224,6 +224,17 @@ def test_a_takeover_is_told_to_its_driver(home: Home, monkeypatch: pytest.Monkey
         (2, 2, 1, 2.25),
     ]
     assert found["later"] == []
+
+
+def test_a_failed_plan_belongs_to_its_takeover(home: Home) -> None:
+    pair = as_trained(home.store)[0]
+    refused = f"{home.anna}/0/human/40"
+    plan = FailedPlan(pair.input, pair.rejected_m, pair.chosen_mask, 0.5, Role.TRAIN, "c", refused)
+    learnt.keep_round(home.store, "run", 1, [], [plan])
+    register(home.store, 1, None, "start")
+    found = provenance.became_of(home.store, provenance.takeover_named(home.store, home.anna))
+    assert [(g["pairs"], g["failed_plans"], g["weight"]) for g in found["generations"]] == [(0, 1, 1.5)]
+    assert "2 pairs and 1 recovery and 1 plan to keep away from" in story(found)[1]
 
 
 def test_generations_from_before_data_were_kept_are_read_from_their_steps(home: Home) -> None:
