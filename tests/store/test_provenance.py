@@ -24,7 +24,16 @@ from takeover.store.rows import (
     TakeoverRow,
 )
 from takeover.store.story import spans, story
-from takeover.vocabulary import Command, FailedPlan, PairSource, Phase, PolicyInput, PreferencePair, Reason, Role
+from takeover.vocabulary import (
+    Command,
+    FailedPlan,
+    PairSource,
+    Phase,
+    PolicyInput,
+    PreferencePair,
+    Reason,
+    Role,
+)
 
 from .drives import OUTCOME, record
 
