@@ -21,7 +21,7 @@ def apply_threads() -> None:
 
 @contextmanager
 def training_threads(count: int) -> Iterator[None]:
-    """Give training more threads for the time of a block, never more than the machine has cores.
+    """Give training so many threads for the time of a block, never more than the machine has cores.
 
     The same count gives the same weights; another one rounds differently.
 
@@ -29,10 +29,10 @@ def training_threads(count: int) -> Iterator[None]:
         count: Threads.
     """
     global _wanted
-    _wanted = max(min(count, os.cpu_count() or 1), 1)
+    before, _wanted = _wanted, max(min(count, os.cpu_count() or 1), 1)
     apply_threads()
     try:
         yield
     finally:
-        _wanted = 1
+        _wanted = before
         apply_threads()

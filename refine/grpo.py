@@ -23,6 +23,7 @@ from trl import GRPOTrainer
 from ..errors import RefineError
 from ..models.backbone import settle
 from ..models.policy import Policy
+from ..models.threads import training_threads
 from ..vocabulary import DrivingSample, PreferencePair
 from .checkpoints import Checkpoints
 from .config import GrpoConfig, LoraSettings
@@ -180,7 +181,8 @@ def run_grpo(
     trainer.groups = groups
     trainer.gamma = config.shaping_gamma if config.policy_shaping else None
     trainer.attach(policy, config, progress)
-    report = run_trainer("grpo", trainer, policy, started, {}, checkpoints, config.save_steps)
+    with training_threads(1):  # token by token the steps are tiny: waiting for a second thread doubled the stage
+        report = run_trainer("grpo", trainer, policy, started, {}, checkpoints, config.save_steps)
     left_out = 0 if config.variant == "published" else len(pairs) - len(sound)
     figures = {**groups.figures(), "quarantined_pairs": float(left_out)}
     figures |= {} if teacher is None else teacher.figures()

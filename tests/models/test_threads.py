@@ -25,3 +25,11 @@ def test_training_has_its_threads_and_gives_them_back() -> None:
     assert torch.get_num_threads() == 1
     with training_threads(10_000):
         assert torch.get_num_threads() <= (os.cpu_count() or 1)
+
+
+def test_a_block_inside_gives_back_what_it_took() -> None:
+    with training_threads(2):
+        before = torch.get_num_threads()
+        with training_threads(1):
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == before
