@@ -181,7 +181,9 @@ def run_grpo(
     trainer.groups = groups
     trainer.gamma = config.shaping_gamma if config.policy_shaping else None
     trainer.attach(policy, config, progress)
-    with training_threads(1):  # token by token the steps are tiny: waiting for a second thread doubled the stage
+    with training_threads(
+        1
+    ):  # token by token the steps are tiny: waiting for a second thread doubled the stage
         report = run_trainer("grpo", trainer, policy, started, {}, checkpoints, config.save_steps)
     left_out = 0 if config.variant == "published" else len(pairs) - len(sound)
     figures = {**groups.figures(), "quarantined_pairs": float(left_out)}
