@@ -97,7 +97,7 @@ class Ablation:
         start = [sha256, loop.config.refine.model_dump(mode="json"), loop.config.policy.decoder]
         self._start = json.dumps(start, sort_keys=True)
         self._data: _Data | None = None
-        self._evaluator = loop.evaluator.unseen()  # beside the training, which shows its own progress
+        self._evaluator = loop.evaluator.silent()  # beside the training, which shows its own progress
         self._given_up = threading.Event()
         self._seen: SeenPictures | None = None  # a frozen tower sees a picture once, in whatever arm
 

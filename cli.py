@@ -465,8 +465,8 @@ def promote(
       loop promote 3
     """
     from .config import load_config
+    from .evaluate.evaluator import Silent
     from .loop import Loop, RunConfig
-    from .progress import Silent
 
     typer.echo(Loop(home, load_config(RunConfig), Silent()).promote(version, force=force))
 
@@ -479,8 +479,8 @@ def rollback(home: Home = Path()) -> None:
       loop rollback
     """
     from .config import load_config
+    from .evaluate.evaluator import Silent
     from .loop import Loop, RunConfig
-    from .progress import Silent
 
     typer.echo(Loop(home, load_config(RunConfig), Silent()).rollback())
 

@@ -240,7 +240,7 @@ class Loop:
 
         self.champions.policy(champion)  # loaded here: the registry is this thread's
         with (
-            measured_beside(self.evaluator.unseen(), champion, self._gate_suites(), self.progress.say),
+            measured_beside(self.evaluator.silent(), champion, self._gate_suites(), self.progress.say),
             training_threads(self.config.refine.threads),
         ):
             return self._refine(number, champion, f"{title}: refine")

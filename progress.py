@@ -26,19 +26,6 @@ if TYPE_CHECKING:
 GATE_STYLES = {"promote": "bold green", "reject": "red", "inconclusive": "yellow", "start": "dim"}
 
 
-class Silent:
-    """Progress for commands that are done in a moment."""
-
-    def stage(self, name: str, total: int) -> None:
-        """Nothing to show."""
-
-    def advance(self, steps: int = 1, note: str = "") -> None:
-        """Nothing to show."""
-
-    def say(self, text: str) -> None:
-        """Nothing to show."""
-
-
 class RichProgress:
     """One bar a stage: what, how many of how many, time so far, time left. Plain lines when stderr is no terminal."""
 

@@ -32,8 +32,8 @@ class Progress(Protocol):
         ...
 
 
-class Unseen:
-    """Progress of what runs beside something that shows its own."""
+class Silent:
+    """Progress of what is done in a moment, or runs beside something that shows its own."""
 
     def stage(self, name: str, total: int) -> None:
         """Nothing to show."""
@@ -178,9 +178,9 @@ class Evaluator:
         results = self._known(self._key(generation, ""), name)
         return [results[case] for case in cases if case in results]
 
-    def unseen(self) -> Evaluator:
+    def silent(self) -> Evaluator:
         """The same, showing no progress."""
-        return Evaluator(self._store, self._rollouts, self._policy, Unseen())
+        return Evaluator(self._store, self._rollouts, self._policy, Silent())
 
     def _known(self, key: str, name: str) -> dict[Case, CaseResult]:
         rows = queries.evaluations(self._store, weights_sha256=key, suite=name)

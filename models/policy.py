@@ -280,6 +280,7 @@ class Policy:
 
         Scenes are planned in batches of constant shape, so that a plan does not depend on its neighbours.
         """
+        apply_threads()
         ticks = [0] * len(inputs) if ticks is None else ticks
         size = self.config.batch_size
         tracks: list[Float] = []

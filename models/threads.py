@@ -1,22 +1,31 @@
-"""How many threads torch may use: one while drives need the cores, more while only training runs."""
+"""How many threads torch may use: one for planning, more where only training runs."""
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-_wanted = 1
+
+class _Wanted(threading.local):
+    """Of each Python thread its own: plans made beside training must not take its threads, or they would round otherwise."""
+
+    count = 1
+
+
+_wanted = _Wanted()
 
 
 def apply_threads() -> None:
-    """Tell torch; whoever makes or loads a policy calls this.
+    """Tell torch how many threads this Python thread may use; whoever makes, loads or asks a policy calls this.
 
     One is the rule: two pools on shared cores that wait actively slow each other down up to 90 times.
     """
-    torch.set_num_threads(_wanted)
+    torch.set_num_threads(_wanted.count)
+    torch.get_num_threads()  # a thread takes its count at its first question; until then another's setting becomes it
 
 
 @contextmanager
@@ -28,11 +37,10 @@ def training_threads(count: int) -> Iterator[None]:
     Args:
         count: Threads.
     """
-    global _wanted
-    before, _wanted = _wanted, max(min(count, os.cpu_count() or 1), 1)
+    before, _wanted.count = _wanted.count, max(min(count, os.cpu_count() or 1), 1)
     apply_threads()
     try:
         yield
     finally:
-        _wanted = before
+        _wanted.count = before
         apply_threads()

@@ -204,6 +204,6 @@ def _encoded(
     answers: Sequence[str],
     masks: Sequence[NDArray[np.bool_]],
 ) -> dict[str, Tensor]:
-    batch = policy.encode(inputs, texts, answers)
+    batch = policy.encode(inputs, texts, answers, frozen=policy.tower_frozen)
     labels = silence(batch.pop("labels"), masks)
     return {**batch, "completion_mask": (labels != -100).long()}

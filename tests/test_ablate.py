@@ -14,8 +14,8 @@ from takeover import ablate
 from takeover.ablate import Ablation
 from takeover.errors import UsageError
 from takeover.evaluate.closed_loop import CaseResult
+from takeover.evaluate.evaluator import Silent
 from takeover.loop import RunConfig
-from takeover.progress import Silent
 from takeover.refine.arms import parse_arms
 from takeover.refine.config import RefineConfig
 from takeover.refine.report import StageReport

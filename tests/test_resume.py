@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from takeover.evaluate.evaluator import Silent
 from takeover.loop import Loop, RunConfig
 from takeover.models.policy import Policy
 from takeover.models.registry import Registry
-from takeover.progress import Silent
 from takeover.store import history, queries
 from takeover.store.database import Store
 

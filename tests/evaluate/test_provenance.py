@@ -12,12 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 from takeover.cli import app
+from takeover.evaluate.evaluator import Silent
 from takeover.evaluate.provenance import failed_code, why
 from takeover.loop import Loop, RunConfig
 from takeover.models.manifest import MANIFEST, Provenance
 from takeover.models.policy import Policy
 from takeover.models.registry import Registry
-from takeover.progress import Silent
 from takeover.store import history, learnt
 from takeover.store.database import Store
 from takeover.store.forget import forget
