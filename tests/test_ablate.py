@@ -49,7 +49,7 @@ class Home:
         sample = SimpleNamespace(negative_m=None)
         return [sample] * 10, [SimpleNamespace(pair_id=f"p{i}") for i in range(4)], [sample] * 90
 
-    def unseen(self) -> Any:
+    def silent(self) -> Any:
         return self
 
     def results(self, generation: int, name: str, cases: Sequence[Case], title: str, **_: Any) -> Any:
