@@ -67,7 +67,8 @@ class PairCandidate:
         score_rejected: PDMS.
         critical_actor_id: Whom the rejected plan gets into conflict with; 0 for nobody.
         takeover_id: "" for a state that belongs to no takeover.
-        details: Sub-scores, ADE, hardness; of predicted pairs `ahead_s` and `ego`, too; of Algorithm 1's its label.
+        details: Sub-scores, ADE, whether the rejected side is unsafe; of predicted pairs `ahead_s` and `ego`, too; of
+            Algorithm 1's its label.
     """
 
     pair_id: str

@@ -67,6 +67,7 @@ def record(
     fault_tick: int | None = None,
     parked_y_m: float = 0.0,
     ticks: int = TICKS,
+    unplanned: Sequence[int] = (),
     events: Sequence[tuple[str, int, dict[str, Any]]] = (),
     **changes: Any,
 ) -> Path:
@@ -93,7 +94,7 @@ def record(
         if number % 10 == 0:
             picture = np.full((1, 24, 48, 3), (number * 3) % 256, np.uint8)
             writer.frame(Frame(number, picture, {CAR: visible_px}))
-        if number >= 0 and number % 10 == 0:
+        if number >= 0 and number % 10 == 0 and number not in unplanned:
             writer.plan(PlanRow(keep_speed(number, plan_generation, driver), ego))
         if number == ONSET:
             writer.event("takeover", number, {"reason": reason})

@@ -50,6 +50,18 @@ def test_every_state_has_a_label(tmp_path: Path) -> None:
     assert (labels[110].label, labels[110].reason) == ("pos", "driven_by_driver")
 
 
+def test_a_rescue_is_nobodys_where_the_policy_made_no_plan(tmp_path: Path) -> None:
+    """At tick 20 the policy drives, without a plan of its own; the driver brakes 2.1 s later."""
+    labels, candidates = found_in(tmp_path, unplanned=[20])
+    assert {tick: labels[tick].observed for tick in (10, 20, 30)} == {
+        10: "issued_plan",
+        20: "driver",
+        30: "issued_plan",
+    }
+    assert (labels[20].reason, labels[20].generation) == ("driven_by_driver", "")
+    assert not [one for one in candidates if one.admitted and one.tick == 20]
+
+
 def test_the_threshold_is_a_key(tmp_path: Path) -> None:
     labels, _ = found_in(tmp_path, PairConfig(risk_ttc_s=1.5))
     assert labels[0].label == "pos"
