@@ -84,7 +84,7 @@ def put_labels(store: Store, episode_ids: Sequence[str], labels: Sequence[Episod
     return {"takeovers": len(takeovers), "candidates": len(pairs), "pairs": admitted}
 
 
-def annotate(
+def say(
     store: Store,
     episode_id: str,
     *,
@@ -92,10 +92,8 @@ def annotate(
     verdict: str = "",
     reason: str = "",
     note: str = "",
-    segmenter: SegmenterConfig = SegmenterConfig(),
-    pairs: PairConfig = PairConfig(),
 ) -> str:
-    """Add what a driver says of a sealed episode, and label it again if that changes what it teaches.
+    """Keep what a driver says of a sealed episode; verdict and reason count when it is labelled again.
 
     Args:
         store: The store; its episode stays as it is, the words go to the journal.
@@ -104,8 +102,6 @@ def annotate(
         verdict: good, mistake, discard, or "".
         reason: A `Reason`, or "".
         note: Free text, or "".
-        segmenter: The segmentation rule's parameters.
-        pairs: Sources and gates of the pairs.
 
     Returns:
         The episode's uuid.
@@ -123,12 +119,46 @@ def annotate(
             f"episode {found['episode_id']} has no takeover at tick {onset_tick}",
             fix=f"its takeovers: {known}",
         )
-    whole = found["episode_id"]
+    whole = str(found["episode_id"])
     store.put([AnnotationRow(str(uuid.uuid4()), whole, onset_tick, verdict, reason, note)])
+    return whole
+
+
+def annotate(
+    store: Store,
+    episode_id: str,
+    *,
+    onset_tick: int | None = None,
+    verdict: str = "",
+    reason: str = "",
+    note: str = "",
+    segmenter: SegmenterConfig = SegmenterConfig(),
+    pairs: PairConfig = PairConfig(),
+) -> str:
+    """`say`, and label the episode again if that changes what it teaches.
+
+    Args:
+        store: See `say`.
+        episode_id: See `say`.
+        onset_tick: See `say`.
+        verdict: See `say`.
+        reason: See `say`.
+        note: See `say`.
+        segmenter: The segmentation rule's parameters.
+        pairs: Sources and gates of the pairs.
+
+    Returns:
+        The episode's uuid.
+
+    Raises:
+        UsageError: See `say`.
+    """
+    whole = say(store, episode_id, onset_tick=onset_tick, verdict=verdict, reason=reason, note=note)
     if verdict or reason:
+        found = queries.episode(store, whole)
         states = queries.safety_labels(store, episode_id=whole)
         if states:  # of `loop pair`: made again as they were
-            pairs = replace(pairs, every_episode=True, variant=states[0]["variant"])
+            pairs = replace(pairs, counterfactual=True, every_episode=True, variant=states[0]["variant"])
         labels = label_episode(
             store.home / found["path"],
             max((row["round"] for row in found["pairs"]), default=0),
@@ -137,7 +167,7 @@ def annotate(
             queries.said_later(store, [whole]).get(whole, ()),
         )
         put_labels(store, [whole], [labels])
-    return str(whole)
+    return whole
 
 
 def _require(what: str, word: str, known: Sequence[str]) -> None:

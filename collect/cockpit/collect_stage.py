@@ -16,9 +16,9 @@ from ...store.database import Store
 from ...store.episodes import EpisodeReader, complete
 from ..help_requests import asked_in
 from ..jobs import EpisodeJob
-from ..labels import annotate
 from .confidence import asked_row
 from .schedule import Schedule, driven_cases, tallies
+from .screens import Saying
 from .sitting import (
     Car,
     Driven,
@@ -169,16 +169,16 @@ class JobQueue:
             self._told(driven)
 
 
-def with_takeovers(store: Store, summary: SittingSummary, window: Cockpit) -> SittingSummary:
-    """Show the end page if anybody looks, keep what is said there, and add the takeovers to the summary."""
+def with_takeovers(
+    store: Store, summary: SittingSummary, window: Cockpit, label: Callable[[Sequence[str]], object]
+) -> SittingSummary:
+    """Show the end page if anybody looks, learn from what is said there, and add the takeovers to the summary."""
     lines = takeover_lines(store, summary.episodes)
     page = end_page(summary, lines)
     if not summary.stopped:
         window.show(page)
     if page.said:
-        window.work(
-            "Thank you", "Your words are kept …", lambda: keep_words(page.said, partial(annotate, store))
-        )
+        window.work("Thank you", "Your words are kept …", partial(_hear, store, page.said, label))
         lines = takeover_lines(store, summary.episodes)
     rows = tuple(
         {
@@ -211,13 +211,19 @@ def _ended(
     window.work(
         "Well driven", "Your takeovers become segments and pairs …", partial(_learn, store, summary, label)
     )
-    return with_takeovers(store, summary, window)
+    return with_takeovers(store, summary, window, label)
 
 
 def _learn(store: Store, summary: SittingSummary, label: Callable[[Sequence[str]], object]) -> None:
     store.recover()
     whole = {path.name for path in complete(store.episodes)}
     label([name for name in summary.episodes if name in whole])
+
+
+def _hear(store: Store, said: Sequence[Saying], label: Callable[[Sequence[str]], object]) -> None:
+    changed = keep_words(store, said)
+    if changed:
+        label(changed)
 
 
 def sit(

@@ -20,6 +20,7 @@ from ...store import queries
 from ...store.database import Store
 from ...vocabulary import TICK_S, Case, Outcome
 from ..help_requests import Calibration, calibration_of
+from ..labels import say
 from ..recorder import Recording
 from .confidence import asked_words, confidence_row, confidence_words, exposure_of
 from .drivers import Driver, DriverBook
@@ -397,13 +398,15 @@ def end_page(summary: SittingSummary, lines: Sequence[TakeoverLine]) -> EndPage:
     return EndPage(facts.tiles, lines, summary.faults)
 
 
-def keep_words(said: Sequence[Saying], annotate: Callable[..., object]) -> None:
-    """Store what was said on the end page; `annotate` is `collect.labels.annotate` with its store."""
+def keep_words(store: Store, said: Sequence[Saying]) -> list[str]:
+    """Store what was said on the end page; gives the episodes that teach something else by it."""
     for one in said:
-        annotate(
+        say(
+            store,
             one.line.episode_id,
             onset_tick=one.line.onset_tick,
             verdict=one.verdict,
             reason=one.reason,
             note=one.note,
         )
+    return sorted({one.line.episode_id for one in said if one.verdict or one.reason})

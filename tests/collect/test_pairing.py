@@ -97,15 +97,17 @@ def test_chosen_drives_alone(home: Path) -> None:
         pair_episodes(store, ["zz"])
 
 
-def test_a_later_word_makes_the_same_pairs_again(home: Path) -> None:
+@pytest.mark.parametrize("rules", [PairConfig(), PairConfig(counterfactual=False)])
+def test_a_later_word_makes_the_same_pairs_again(home: Path, rules: PairConfig) -> None:
     store = Store(home)
     pair_episodes(store, pairs=PairConfig(variant="safealign"))
     taken = next(row["episode_id"] for row in queries.segments(store, phase="recovery"))
     before = [row for row in rows(store, source="counterfactual") if row["episode_id"] == taken]
-    annotate(store, taken, onset_tick=ONSET, verdict="good")
+    assert before
+    annotate(store, taken, onset_tick=ONSET, verdict="good", pairs=rules)
     after = [row for row in rows(store, source="counterfactual") if row["episode_id"] == taken]
     assert [row["pair_id"] for row in after] == [row["pair_id"] for row in before]
-    annotate(store, taken, onset_tick=ONSET, verdict="discard")
+    annotate(store, taken, onset_tick=ONSET, verdict="discard", pairs=rules)
     assert not [row for row in rows(store, admitted=True) if row["episode_id"] == taken]
 
 

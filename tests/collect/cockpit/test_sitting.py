@@ -22,6 +22,7 @@ from takeover.collect.devices.state import Action, DeviceState
 from takeover.collect.driver_words import PRACTICE
 from takeover.collect.help_requests import Calibration, Exposure
 from takeover.collect.labels import label_episode
+from takeover.collect.pairs import PairConfig
 from takeover.collect.plans import round_jobs
 from takeover.config import CollectConfig, DriveConfig
 from takeover.errors import SimulatorError, TakeoverError, UsageError
@@ -86,8 +87,15 @@ def car() -> Car:
     return Car("2", Path("/weights"), "w2")
 
 
+NO_REPLANS = PairConfig(counterfactual=False)  # a home's own rules: by default there are re-plans
+
+
 def labelled(store: Store, ids: list[str]) -> None:
-    labels = [label_episode(store.episodes / name, 0) for name in ids]
+    said = queries.said_later(store, ids)
+    labels = [
+        label_episode(store.episodes / name, 0, pairs=NO_REPLANS, annotations=said.get(name, ()))
+        for name in ids
+    ]
     store.put_labels(
         ids,
         [row for one in labels for row in one.takeovers],
@@ -209,6 +217,17 @@ def test_words_on_the_end_page_count(tmp_path: Path) -> None:
         (ONSET, "", "shadow"),
         (ONSET, "mistake", ""),
     ]
+
+
+def test_words_of_the_last_page_teach_by_the_homes_own_rules(tmp_path: Path) -> None:
+    window = Window(tmp_path, 1)
+    window.at_end = lambda page: page.step([], DeviceState(), (Action.GOOD,), 0.0)
+    store, summary = sit(tmp_path, window)
+    assert summary.takeovers[0]["verdict"] == "good"
+    assert {row["source"] for row in queries.pairs(store)} == {
+        "human",
+        "human_onset",
+    }
 
 
 def test_a_simulator_that_fails_again_and_again_ends_the_sitting(tmp_path: Path) -> None:
