@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..scoring.frames import into_ego
+from ..scoring.frames import into_ego, into_world
 from ..sim_bridge.moment import Moment
 from ..store.episodes import EpisodeReader, sealed
 from ..vocabulary import PLAN_HORIZON_S, PLAN_POINTS, PLAN_STEP_S, TICK_S, Authority, EgoState, Plan, Reason
@@ -51,10 +51,7 @@ def plan_disagreement_m(
     common = _TIMES_S + gap_s <= PLAN_HORIZON_S + 1e-9
     if gap_s <= 0.0 or not common.any():
         return None
-    cos, sin = math.cos(before_pose.yaw_rad), math.sin(before_pose.yaw_rad)
-    x, y = np.vstack(([0.0, 0.0], before.waypoints_m)).T
-    world = np.column_stack((before_pose.x_m + cos * x - sin * y, before_pose.y_m + sin * x + cos * y))
-    path = into_ego(world, after_pose)
+    path = into_ego(into_world(np.vstack(([0.0, 0.0], before.waypoints_m)), before_pose), after_pose)
     times_s = np.concatenate(([0.0], _TIMES_S))
     at_s = _TIMES_S[common] + gap_s
     expected = np.column_stack([np.interp(at_s, times_s, path[:, axis]) for axis in (0, 1)])

@@ -70,11 +70,8 @@ def judge(
     chosen_ttc = track_ttc(scene, choice.chosen_track[None])[0]
     ttc_s, now_s = float(chosen_ttc.min()), float(chosen_ttc[0])
     off = np.hypot(*(choice.chosen[:, :2] - choice.rejected[:, :2]).T)[choice.mask]
-    critical_id = _critical(
-        scene,
-        choice.rejected_track,
-        visible_agents(reader, choice.tick, config.frames, config.min_visible_px),
-    )
+    visible = visible_agents(reader, choice.tick, config.frames, config.min_visible_px)
+    critical_id = _critical(scene, choice.rejected_track, visible)
     details = {
         "chosen": _scores(chosen),
         "rejected": _scores(rejected),
@@ -107,7 +104,8 @@ def judge(
         segmenter_version=version,
         details=details,
     )
-    return replace(candidate, reject_reason=_reason(reader, takeover, choice, candidate, chosen, config))
+    refused = _reason(reader, takeover, choice, candidate, chosen, visible, config)
+    return replace(candidate, reject_reason=refused)
 
 
 def _reason(
@@ -116,6 +114,7 @@ def _reason(
     choice: Choice,
     candidate: PairCandidate,
     chosen: PdmsScores,
+    visible: frozenset[int],
     config: PairConfig,
 ) -> str:
     """Why a candidate may not train; "" if it may."""
@@ -134,9 +133,7 @@ def _reason(
         return "other_generation"
     if int(candidate.chosen_mask.sum()) < config.min_valid_points:
         return "too_short"
-    if candidate.critical_actor_id and candidate.critical_actor_id not in visible_agents(
-        reader, choice.tick, config.frames, config.min_visible_px
-    ):
+    if candidate.critical_actor_id and candidate.critical_actor_id not in visible:
         return "not_visible"
     if chosen.nc[0] < 1.0:
         return "chosen_collides"

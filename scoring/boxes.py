@@ -25,14 +25,14 @@ def overlap(
     y: float,
     cos: float,
     sin: float,
-    half_length: float,
-    half_width: float,
+    half_length_m: float,
+    half_width_m: float,
     other_x: float,
     other_y: float,
     other_cos: float,
     other_sin: float,
-    other_half_length: float,
-    other_half_width: float,
+    other_half_length_m: float,
+    other_half_width_m: float,
 ) -> bool:
     """Whether two boxes meet; boxes that only touch do.
 
@@ -44,20 +44,24 @@ def overlap(
         + abs(y)
         + abs(other_x)
         + abs(other_y)
-        + (half_length + half_width + other_half_length + other_half_width)
+        + (half_length_m + half_width_m + other_half_length_m + other_half_width_m)
     )
     c = abs(cos * other_cos + sin * other_sin)  # |cos| and |sin| of the angle between them
     s = abs(cos * other_sin - sin * other_cos)
-    across = abs(dy * cos - dx * sin) - half_width - other_half_length * s - other_half_width * c
+    across = abs(dy * cos - dx * sin) - half_width_m - other_half_length_m * s - other_half_width_m * c
     if across > doubt:
         return False
-    along = abs(dx * cos + dy * sin) - half_length - other_half_length * c - other_half_width * s
+    along = abs(dx * cos + dy * sin) - half_length_m - other_half_length_m * c - other_half_width_m * s
     if along > doubt:
         return False
-    other_across = abs(dy * other_cos - dx * other_sin) - other_half_width - half_length * s - half_width * c
+    other_across = (
+        abs(dy * other_cos - dx * other_sin) - other_half_width_m - half_length_m * s - half_width_m * c
+    )
     if other_across > doubt:
         return False
-    other_along = abs(dx * other_cos + dy * other_sin) - other_half_length - half_length * c - half_width * s
+    other_along = (
+        abs(dx * other_cos + dy * other_sin) - other_half_length_m - half_length_m * c - half_width_m * s
+    )
     if other_along > doubt:
         return False
     if across < -doubt and along < -doubt and other_across < -doubt and other_along < -doubt:
@@ -67,14 +71,14 @@ def overlap(
         y,
         cos,
         sin,
-        half_length,
-        half_width,
+        half_length_m,
+        half_width_m,
         other_x,
         other_y,
         other_cos,
         other_sin,
-        other_half_length,
-        other_half_width,
+        other_half_length_m,
+        other_half_width_m,
     )
 
 

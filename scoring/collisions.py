@@ -129,7 +129,7 @@ def collisions(
         NC in {0, 0.5, 1} and TTC in {0, 1}.
     """
     nc, ttc = 1.0, 1.0
-    to_centre, half_length, half_width = vehicle[1], 0.5 * vehicle[2], 0.5 * vehicle[3]
+    to_centre_m, half_length_m, half_width_m = vehicle[1], 0.5 * vehicle[2], 0.5 * vehicle[3]
     for a in range(frames.shape[0]):
         if nc == 0.0 and ttc == 0.0:
             break
@@ -150,10 +150,10 @@ def collisions(
                 ax, ay = frames[a, f, X], frames[a, f, Y]
                 if math.isnan(ax):
                     continue
-                shift = to_centre + speed * d * STEP_S
+                shift = to_centre_m + speed * d * STEP_S
                 ac, as_ = frames[a, f, COS], frames[a, f, SIN]
                 x, y = track[t, RX] + shift * cos, track[t, RY] + shift * sin
-                if not overlap(x, y, cos, sin, half_length, half_width, ax, ay, ac, as_, long, wide):
+                if not overlap(x, y, cos, sin, half_length_m, half_width_m, ax, ay, ac, as_, long, wide):
                     continue
                 dx, dy = ax - track[t, RX], ay - track[t, RY]
                 distance = math.hypot(dx, dy)
@@ -162,15 +162,15 @@ def collisions(
                 hits = d == 0 and nc > 0.0 and not hit_ignored
                 front = False
                 if hits and counts_as[a] == MOVING and not facing < COS_BEHIND:
-                    bumper = to_centre + half_length
+                    bumper = to_centre_m + half_length_m
                     x, y = track[t, RX] + bumper * cos, track[t, RY] + bumper * sin
-                    front = overlap(x, y, cos, sin, 0.0, half_width, ax, ay, ac, as_, long, wide)
+                    front = overlap(x, y, cos, sin, 0.0, half_width_m, ax, ay, ac, as_, long, wide)
                 # Lanes and ground matter only to whom the ego meets with its sides.
                 aside, crossing = False, False
                 if not facing < COS_BEHIND and (
                     (looks and facing <= COS_AHEAD) or (hits and counts_as[a] == MOVING and not front)
                 ):
-                    corners_at(places, t, half_length, half_width, corners)
+                    corners_at(places, t, half_length_m, half_width_m, corners)
                     off, several, crossing = ground(
                         track[t, RX], track[t, RY], corners, True, points, index[0], index[1], index[2],
                         bounds, run_bounds,

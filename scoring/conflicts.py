@@ -25,9 +25,9 @@ def _conflicts(
     track: Array,
     frames: Array,
     sizes: Array,
-    half_length: float,
-    half_width: float,
-    to_centre: float,
+    half_length_m: float,
+    half_width_m: float,
+    to_centre_m: float,
     horizon: float,
     out: Array,
 ) -> None:
@@ -39,16 +39,16 @@ def _conflicts(
             if np.isnan(frames[a, t, 0]):
                 continue
             cos, sin = np.cos(track[t, HEADING]), np.sin(track[t, HEADING])
-            dx = frames[a, t, 0] - track[t, RX] - to_centre * cos
-            dy = frames[a, t, 1] - track[t, RY] - to_centre * sin
+            dx = frames[a, t, 0] - track[t, RX] - to_centre_m * cos
+            dy = frames[a, t, 1] - track[t, RY] - to_centre_m * sin
             ac, as_ = frames[a, t, 2], frames[a, t, 3]
-            if overlap(0.0, 0.0, cos, sin, half_length, half_width, dx, dy, ac, as_, long, wide):
+            if overlap(0.0, 0.0, cos, sin, half_length_m, half_width_m, dx, dy, ac, as_, long, wide):
                 out[a, 0] = t
                 out[a, 1] = 0.0
                 break
             vx, vy = frames[a, t, 4] - track[t, SPEED] * cos, frames[a, t, 5] - track[t, SPEED] * sin
             meeting = meeting_time(
-                dx, dy, vx, vy, cos, sin, half_length, half_width, ac, as_, long, wide, horizon
+                dx, dy, vx, vy, cos, sin, half_length_m, half_width_m, ac, as_, long, wide, horizon
             )
             out[a, 1] = min(out[a, 1], meeting)
 

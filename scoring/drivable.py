@@ -25,9 +25,9 @@ DEEPEST = 8  # halvings of 41 steps, and some
 )
 def place_boxes(
     states: Array,
-    to_centre: float,
-    half_length: float,
-    half_width: float,
+    to_centre_m: float,
+    half_length_m: float,
+    half_width_m: float,
     frame: Array,
     places: Array,
     reach: Array,
@@ -36,9 +36,9 @@ def place_boxes(
 
     Args:
         states: (41, 7).
-        to_centre: From the rear axle.
-        half_length: Of the ego.
-        half_width: Of the ego.
+        to_centre_m: From the rear axle.
+        half_length_m: Of the ego.
+        half_width_m: Of the ego.
         frame: x, y, cosine and sine of the frame of `reach`.
         places: (41, 4) box centres, cosines and sines of their headings; world.
         reach: (43, 4) least x, most x, least y, most y of the box and of what TTC looks at ahead of it, at each step;
@@ -49,12 +49,15 @@ def place_boxes(
     far_low_x, far_high_x, far_low_y, far_high_y = math.inf, -math.inf, math.inf, -math.inf
     for t in range(STEPS + 1):
         cos, sin = math.cos(states[t, HEADING]), math.sin(states[t, HEADING])
-        x, y = states[t, RX] + to_centre * cos, states[t, RY] + to_centre * sin
+        x, y = states[t, RX] + to_centre_m * cos, states[t, RY] + to_centre_m * sin
         places[t, 0], places[t, 1], places[t, 2], places[t, 3] = x, y, cos, sin
         dx, dy = x - frame[0], y - frame[1]
         c, s = cos * frame[2] + sin * frame[3], sin * frame[2] - cos * frame[3]
         along, across = dx * frame[2] + dy * frame[3], dy * frame[2] - dx * frame[3]
-        long, wide = half_length * abs(c) + half_width * abs(s), half_length * abs(s) + half_width * abs(c)
+        long, wide = (
+            half_length_m * abs(c) + half_width_m * abs(s),
+            half_length_m * abs(s) + half_width_m * abs(c),
+        )
         ahead = abs(states[t, SPEED]) * ahead_s
         least_x, most_x, least_y, most_y = along - long, along + long, across - wide, across + wide
         low_x, high_x, low_y, high_y = (
@@ -75,12 +78,12 @@ def place_boxes(
 
 
 @njit("void(float64[:, ::1], int64, float64, float64, float64[:, ::1])", cache=True)
-def corners_at(places: Array, t: int, half_length: float, half_width: float, out: Array) -> None:
+def corners_at(places: Array, t: int, half_length_m: float, half_width_m: float, out: Array) -> None:
     """Corners (4, 2) of the ego at one step."""
     x, y, cos, sin = places[t, 0], places[t, 1], places[t, 2], places[t, 3]
     for c in range(4):
-        along = half_length if c < 2 else -half_length
-        left = half_width if c % 2 == 0 else -half_width
+        along = half_length_m if c < 2 else -half_length_m
+        left = half_width_m if c % 2 == 0 else -half_width_m
         out[c, 0] = x + along * cos - left * sin
         out[c, 1] = y + along * sin + left * cos
 
@@ -93,8 +96,8 @@ def corners_at(places: Array, t: int, half_length: float, half_width: float, out
 def _on_at(
     places: Array,
     t: int,
-    half_length: float,
-    half_width: float,
+    half_length_m: float,
+    half_width_m: float,
     points: Array,
     index: Ints,
     bounds: Array,
@@ -102,7 +105,7 @@ def _on_at(
     corners: Array,
 ) -> bool:
     """Whether every corner lies in some drivable polygon at one step, exactly."""
-    corners_at(places, t, half_length, half_width, corners)
+    corners_at(places, t, half_length_m, half_width_m, corners)
     for c in range(4):
         x, y = corners[c, 0], corners[c, 1]
         held = False
@@ -202,8 +205,8 @@ def _surely_on(
     places: Array,
     first: int,
     last: int,
-    half_length: float,
-    half_width: float,
+    half_length_m: float,
+    half_width_m: float,
     points: Array,
     index: Ints,
     bounds: Array,
@@ -217,7 +220,7 @@ def _surely_on(
         dx, dy = places[t, 0] - x, places[t, 1] - y
         along, across = dx * cos + dy * sin, dy * cos - dx * sin
         c, s = abs(places[t, 2] * cos + places[t, 3] * sin), abs(places[t, 3] * cos - places[t, 2] * sin)
-        long, wide = half_length * c + half_width * s, half_length * s + half_width * c
+        long, wide = half_length_m * c + half_width_m * s, half_length_m * s + half_width_m * c
         front, rear = max(front, along + long), min(rear, along - long)
         left, right = max(left, across + wide), min(right, across - wide)
     return _clear(x, y, cos, sin, rear, front, right, left, points, index, bounds, run_bounds)
@@ -232,8 +235,8 @@ def stays_on(
     places: Array,
     reach: Array,
     frame: Array,
-    half_length: float,
-    half_width: float,
+    half_length_m: float,
+    half_width_m: float,
     points: Array,
     index: Ints,
     bounds: Array,
@@ -246,8 +249,8 @@ def stays_on(
         places: (41, 4) of `place_boxes`.
         reach: (43, 4) of `place_boxes`.
         frame: That of `reach`.
-        half_length: Of the ego.
-        half_width: Of the ego.
+        half_length_m: Of the ego.
+        half_width_m: Of the ego.
         points: Polygons of `scene.Area`.
         index: (3, G + 1) its starts, runs and kinds.
         bounds: Its bounds.
@@ -274,18 +277,22 @@ def stays_on(
     ):
         return True
     # Who leaves the road is mostly still off it at the end.
-    if not _on_at(places, last, half_length, half_width, points, index, bounds, run_bounds, corners):
+    if not _on_at(places, last, half_length_m, half_width_m, points, index, bounds, run_bounds, corners):
         return False
     starts, ends = np.empty(DEEPEST, np.int64), np.empty(DEEPEST, np.int64)
-    starts[0], ends[0], open_ = last // 2 + 1, last, 1
+    starts[0], ends[0] = last // 2 + 1, last
     starts[1], ends[1], open_ = 0, last // 2, 2
     while open_ > 0:
         open_ -= 1
         first, final = starts[open_], ends[open_]
         if first == final:
-            if not _on_at(places, first, half_length, half_width, points, index, bounds, run_bounds, corners):
+            if not _on_at(
+                places, first, half_length_m, half_width_m, points, index, bounds, run_bounds, corners
+            ):
                 return False
-        elif not _surely_on(places, first, final, half_length, half_width, points, index, bounds, run_bounds):
+        elif not _surely_on(
+            places, first, final, half_length_m, half_width_m, points, index, bounds, run_bounds
+        ):
             middle = (first + final) // 2
             starts[open_], ends[open_] = middle + 1, final
             starts[open_ + 1], ends[open_ + 1] = first, middle

@@ -220,8 +220,8 @@ def _lane_keeping(centres: Array, crossing: Bools, line: Array, out: Array) -> N
 def _touches(
     centres: Array,
     headings: Array,
-    half_length: float,
-    half_width: float,
+    half_length_m: float,
+    half_width_m: float,
     polygon: Array,
     first: int,
     last: int,
@@ -241,7 +241,7 @@ def _touches(
                 # The edge in the box's own frame, clipped against its sides.
                 start, end = 0.0, 1.0
                 for axis in range(2):
-                    half = half_length if axis == 0 else half_width
+                    half = half_length_m if axis == 0 else half_width_m
                     c, s = (cos, sin) if axis == 0 else (-sin, cos)
                     place = ax * c + ay * s
                     step = bx * c + by * s - place

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..vocabulary import PLAN_POINTS, PLAN_STEP_S, Float
 from .collisions import collisions, windows_of
 from .drivable import place_boxes, stays_on
+from .frames import into_ego
 from .kinematics import VehicleParams
 from .pdms_comfort import FILTERS, comfortable
 from .pdms_kernels import FRAMES, agent_frames, trailing_headings
@@ -69,13 +70,13 @@ def _metrics(
 ) -> None:
     """Fill out (5, P) with nc, dac, ttc, comfort, progress."""
     places, reach, corners = np.empty((tracks.shape[1], 4)), np.empty((STEPS + 3, 4)), np.empty((4, 2))
-    to_centre, half_length, half_width = vehicle[1], 0.5 * vehicle[2], 0.5 * vehicle[3]
+    to_centre_m, half_length_m, half_width_m = vehicle[1], 0.5 * vehicle[2], 0.5 * vehicle[3]
     begin_x, begin_y, begin, near = np.nan, np.nan, 0.0, 0
     for p in range(tracks.shape[0]):
         states = tracks[p]
-        place_boxes(states, to_centre, half_length, half_width, start, places, reach)
+        place_boxes(states, to_centre_m, half_length_m, half_width_m, start, places, reach)
         on = stays_on(
-            places, reach, start, half_length, half_width, points, index, bounds, run_bounds, corners
+            places, reach, start, half_length_m, half_width_m, points, index, bounds, run_bounds, corners
         )
         out[0, p], out[2, p] = collisions(
             states,
@@ -108,7 +109,7 @@ def _metrics(
 def _track_all(plans: Array, start: Array, vehicle: Array, speed_fit: Array, out: Array) -> None:
     """Plans (P, 8, 3) of the box centre in the ego frame -> tracked states of the rear axle in the world."""
     per_point = STEPS // plans.shape[1]
-    to_centre = vehicle[1]
+    to_centre_m = vehicle[1]
     cos, sin = np.cos(start[HEADING]), np.sin(start[HEADING])
     poses = np.empty((STEPS + 1, 3))
     for p in range(plans.shape[0]):
@@ -116,8 +117,8 @@ def _track_all(plans: Array, start: Array, vehicle: Array, speed_fit: Array, out
         poses[0, 0], poses[0, 1], poses[0, 2] = x, y, heading
         for k in range(plans.shape[1]):
             yaw = plans[p, k, 2]
-            rear_x = plans[p, k, 0] + to_centre * (1.0 - np.cos(yaw))
-            rear_y = plans[p, k, 1] - to_centre * np.sin(yaw)
+            rear_x = plans[p, k, 0] + to_centre_m * (1.0 - np.cos(yaw))
+            rear_y = plans[p, k, 1] - to_centre_m * np.sin(yaw)
             next_x = start[RX] + rear_x * cos - rear_y * sin
             next_y = start[RY] + rear_x * sin + rear_y * cos
             turn = start[HEADING] + yaw - heading
@@ -291,17 +292,14 @@ def tracked_waypoints(scene: Scene, tracks: ArrayLike) -> Float:
     """
     every = round(PLAN_STEP_S / STEP_S)
     states = np.asarray(tracks, np.float64)[:, every::every]
-    centre = _centres(states, scene.vehicle)
-    ego = scene.ego
-    cos, sin = np.cos(ego.yaw_rad), np.sin(ego.yaw_rad)
-    dx, dy = centre[..., 0] - ego.x_m, centre[..., 1] - ego.y_m
-    turn = centre[..., 2] - ego.yaw_rad
-    turn = np.arctan2(np.sin(turn), np.cos(turn))
-    return np.stack((dx * cos + dy * sin, dy * cos - dx * sin, turn), -1).astype(np.float32)
+    return into_ego(_centres(states, scene.vehicle), scene.ego).astype(np.float32)
 
 
 def agents_at_10_hz(scene: Scene) -> Array:
-    """(N, 51, 6) x, y, cos and sin of yaw, vx, vy; NaN where an agent is absent."""
+    """(N, 51, 6) x, y, cos and sin of yaw, vx, vy; NaN where an agent is absent. Not to be written to."""
+    if scene.prepared is not None:  # scored before; else they cost a tenth of all that scoring needs
+        frames: Array = scene.prepared[0]
+        return frames
     agents = np.array(scene.agents, np.float64, order="C")
     if agents.size == 0:
         return np.empty((0, FRAMES, 6))

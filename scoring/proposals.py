@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ..vocabulary import PLAN_POINTS, EgoState
+from .frames import into_ego
 from .pdms import PdmsScores, agents_at_10_hz, score_tracks, track_plans
 from .pdms_kernels import FRAMES
 from .scene import Scene
@@ -125,10 +126,9 @@ class Start:
 
     def plans(self, along_m: Array, left_m: Array, slope: Array) -> Array:
         """(P, 8, 3) plans in the ego frame from places (P, 8) beside the line."""
-        world, ego = self.line.pose(along_m, left_m, slope), self.ego
-        cos, sin = math.cos(ego.yaw_rad), math.sin(ego.yaw_rad)
-        dx, dy = world[..., 0] - ego.x_m, world[..., 1] - ego.y_m
-        return np.stack((dx * cos + dy * sin, dy * cos - dx * sin, world[..., 2] - ego.yaw_rad), -1)
+        world = self.line.pose(along_m, left_m, slope)
+        turn = world[..., 2:] - self.ego.yaw_rad  # goes on as the line's does, beyond half a turn
+        return np.concatenate((into_ego(world[..., :2], self.ego), turn), -1)
 
 
 @njit("UniTuple(float64, 2)(float64, float64, float64, float64, float64)", cache=True)
@@ -157,8 +157,8 @@ def _drive(
     slope: float,
     speed: float,
     goals: Array,
-    half_length: float,
-    half_width: float,
+    half_length_m: float,
+    half_width_m: float,
     others: Array,
     out: Array,
 ) -> None:
@@ -181,9 +181,9 @@ def _drive(
                     if math.isnan(where) or where <= s:
                         continue
                     way, _ = swerve((where - along) / length, left, slope, offset, length)
-                    if abs(others[a, f, 1] - way) > others[a, f, 3] + half_width + SIDE_MARGIN_M:
+                    if abs(others[a, f, 1] - way) > others[a, f, 3] + half_width_m + SIDE_MARGIN_M:
                         continue
-                    gap = max(where - others[a, f, 2] - half_length - s, 0.1)
+                    gap = max(where - others[a, f, 2] - half_length_m - s, 0.1)
                     closing = v - others[a, f, 4]
                     desired = MIN_GAP_M + max(
                         0.0, v * HEADWAY_S + v * closing / (2.0 * math.sqrt(ACCEL_MPS2 * BRAKE_MPS2))

@@ -94,11 +94,11 @@ def _cross(one: Array, i: int, two: Array, j: int) -> bool:
 
 @njit("void(float64, float64, float64, float64, float64, float64, float64[:, ::1])", cache=True)
 def _corners(
-    x: float, y: float, cos: float, sin: float, half_length: float, half_width: float, out: Array
+    x: float, y: float, cos: float, sin: float, half_length_m: float, half_width_m: float, out: Array
 ) -> None:
     for k in range(4):
-        along = half_length if k < 2 else -half_length
-        left = half_width if k == 0 or k == 3 else -half_width
+        along = half_length_m if k < 2 else -half_length_m
+        left = half_width_m if k == 0 or k == 3 else -half_width_m
         out[k, 0] = x + along * cos - left * sin
         out[k, 1] = y + along * sin + left * cos
 
@@ -113,19 +113,19 @@ def borders_meet(
     y: float,
     cos: float,
     sin: float,
-    half_length: float,
-    half_width: float,
+    half_length_m: float,
+    half_width_m: float,
     other_x: float,
     other_y: float,
     other_cos: float,
     other_sin: float,
-    other_half_length: float,
-    other_half_width: float,
+    other_half_length_m: float,
+    other_half_width_m: float,
 ) -> bool:
     """Whether the borders of two boxes meet; corners are computed as `boxes.corners` does."""
     one, two = np.empty((4, 2)), np.empty((4, 2))
-    _corners(x, y, cos, sin, half_length, half_width, one)
-    _corners(other_x, other_y, other_cos, other_sin, other_half_length, other_half_width, two)
+    _corners(x, y, cos, sin, half_length_m, half_width_m, one)
+    _corners(other_x, other_y, other_cos, other_sin, other_half_length_m, other_half_width_m, two)
     for i in range(4):
         for j in range(4):
             if _cross(one, i, two, j):

@@ -27,16 +27,16 @@ def meeting_time(
     vy: float,
     cos: float,
     sin: float,
-    half_length: float,
-    half_width: float,
+    half_length_m: float,
+    half_width_m: float,
     other_cos: float,
     other_sin: float,
-    other_half_length: float,
-    other_half_width: float,
+    other_half_length_m: float,
+    other_half_width_m: float,
     horizon: float,
 ) -> float:
     """First time in [0, horizon] at which the boxes meet; inf for none. d and v are other minus own."""
-    reach = math.hypot(half_length, half_width) + math.hypot(other_half_length, other_half_width)
+    reach = math.hypot(half_length_m, half_width_m) + math.hypot(other_half_length_m, other_half_width_m)
     if math.hypot(dx, dy) - math.hypot(vx, vy) * horizon > reach:
         return math.inf
     c = abs(cos * other_cos + sin * other_sin)
@@ -44,13 +44,13 @@ def meeting_time(
     start, end = 0.0, horizon
     for axis in range(4):
         if axis == 0:
-            ax, ay, gap = cos, sin, half_length + other_half_length * c + other_half_width * s
+            ax, ay, gap = cos, sin, half_length_m + other_half_length_m * c + other_half_width_m * s
         elif axis == 1:
-            ax, ay, gap = -sin, cos, half_width + other_half_length * s + other_half_width * c
+            ax, ay, gap = -sin, cos, half_width_m + other_half_length_m * s + other_half_width_m * c
         elif axis == 2:
-            ax, ay, gap = other_cos, other_sin, other_half_length + half_length * c + half_width * s
+            ax, ay, gap = other_cos, other_sin, other_half_length_m + half_length_m * c + half_width_m * s
         else:
-            ax, ay, gap = -other_sin, other_cos, other_half_width + half_length * s + half_width * c
+            ax, ay, gap = -other_sin, other_cos, other_half_width_m + half_length_m * s + half_width_m * c
         distance = dx * ax + dy * ay
         speed = vx * ax + vy * ay
         if abs(speed) < 1e-9:
@@ -75,8 +75,8 @@ def _first(
     y: float,
     yaw: float,
     speed: float,
-    half_length: float,
-    half_width: float,
+    half_length_m: float,
+    half_width_m: float,
     others: Array,
     horizon: float,
 ) -> float:
@@ -93,8 +93,8 @@ def _first(
             others[i, 4] - speed * sin,
             cos,
             sin,
-            half_length,
-            half_width,
+            half_length_m,
+            half_width_m,
             math.cos(others[i, 2]),
             math.sin(others[i, 2]),
             0.5 * others[i, 5],
@@ -113,8 +113,8 @@ def _along(
     track: Array,
     agents: Array,
     sizes: Array,
-    half_length: float,
-    half_width: float,
+    half_length_m: float,
+    half_width_m: float,
     horizon: float,
     out: Array,
 ) -> None:
@@ -124,7 +124,7 @@ def _along(
             others[i, :5] = agents[i, t]
             others[i, 5:] = sizes[i]
         x, y, yaw, speed = track[t]
-        out[t] = _first(x, y, yaw, speed, half_length, half_width, others, horizon)
+        out[t] = _first(x, y, yaw, speed, half_length_m, half_width_m, others, horizon)
 
 
 def time_to_collision(
