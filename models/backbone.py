@@ -6,7 +6,7 @@ are read as safetensors only and never with remote code.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import (
     AutoConfig,
+    GenerationConfig,
     LlavaProcessor,
     PreTrainedModel,
     ProcessorMixin,
@@ -24,6 +25,10 @@ from transformers import (
     Qwen2_5_VLProcessor,
     Qwen3VLForConditionalGeneration,
     Qwen3VLProcessor,
+)
+from transformers.conversion_mapping import (
+    get_checkpoint_conversion_mapping,
+    register_checkpoint_conversion_mapping,
 )
 from transformers.utils.logging import disable_progress_bar
 
@@ -36,6 +41,7 @@ from .vla import FLOW_HEAD, HEADS, DrivingMixin
 disable_progress_bar()  # a bar for each load of a few megabytes hides the run's own
 
 ADAPTER_FILE = "adapter_config.json"
+NEW_TOKEN_SPREAD = 0.1  # of new embeddings, in standard deviations of the old ones
 _PROJECTIONS = r"(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
 
@@ -45,6 +51,15 @@ class DrivingQwen2_5_VL(DrivingMixin, Qwen2_5_VLForConditionalGeneration):
 
 class DrivingQwen3VL(DrivingMixin, Qwen3VLForConditionalGeneration):
     """Qwen3-VL that drives."""
+
+
+# Qwen2.5-VL's checkpoints have older names for their weights. Transformers looks its table of them up by the class's
+# name, so without this a stock checkpoint would come in without its language model.
+register_checkpoint_conversion_mapping(
+    DrivingQwen2_5_VL.__name__,
+    get_checkpoint_conversion_mapping(Qwen2_5_VLForConditionalGeneration.__name__),
+    overwrite=True,
+)
 
 
 class _WithoutVideo:
@@ -167,7 +182,7 @@ def load_backbone(
         seed: Of fresh heads and of new embeddings.
 
     Raises:
-        PolicyError: The checkpoint cannot be read, or its family is unknown.
+        PolicyError: The checkpoint cannot be read, lacks weights, or its family is unknown.
     """
     location = str(path)
     try:
@@ -180,28 +195,58 @@ def load_backbone(
                 f"{location} is a {config.model_type} model",
                 fix="Use one of: " + ", ".join(sorted(FAMILIES)) + ".",
             )
-        if not getattr(config, "driving", None):
+        stock = not getattr(config, "driving", None)
+        if stock:
             config.driving = asdict(head or HeadConfig())
         if flow and not config.driving.get("flow"):
             config.driving = {**config.driving, "flow": asdict(FlowConfig())}
         processor = family.processor.from_pretrained(location)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = family.model.from_pretrained(
-                location, config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False
+            model, found = family.model.from_pretrained(
+                location,
+                config=config,
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
             )
+            _refuse_gaps(location, found["missing_keys"])
             add_action_tokens(model, processor, codec)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise PolicyError(
             f"cannot load {location}: {error}",
             fix="Give a checkpoint directory in the hub's layout, with safetensors.",
         ) from error
+    if stock:
+        model.generation_config = _plain(model.generation_config)
     for name in heads_of(model):
         model.get_submodule(name).float()
     settle(model)
     _fast_convolutions(model)
     _share_chat_template(processor)
     return Backbone(model.eval(), processor, family)
+
+
+def _refuse_gaps(location: str, missing: Iterable[str]) -> None:
+    """Refuse a checkpoint without all of the backbone: transformers draws what it lacks, and only warns.
+
+    Raises:
+        PolicyError: Something other than a head is missing.
+    """
+    gaps = sorted(name for name in missing if not name.startswith(HEADS))
+    if gaps:
+        raise PolicyError(
+            f"{location} lacks {len(gaps)} weights of the backbone, {gaps[0]} among them",
+            fix="Give a whole checkpoint, under the names that this version of transformers knows.",
+        )
+
+
+def _plain(chat: GenerationConfig) -> GenerationConfig:
+    """The tokens of a chat model's settings; its penalties and cuts would bend plans, which repeat themselves."""
+    return GenerationConfig(
+        bos_token_id=chat.bos_token_id, eos_token_id=chat.eos_token_id, pad_token_id=chat.pad_token_id
+    )
 
 
 def _load_adapter(
@@ -229,12 +274,21 @@ def heads_of(model: Any) -> list[str]:
 def add_action_tokens(model: Any, processor: Any, codec: ActionCodec) -> None:
     """Give tokenizer and model the codec's tokens; new embeddings start near the mean of the old ones."""
     tokenizer = processor.tokenizer
+    known = len(tokenizer)
+    new = [token for token in codec.tokens if token not in tokenizer.get_vocab()]
     # Not as special tokens: TRL decodes without those, and reward functions must see the actions.
-    tokenizer.add_tokens(
-        [token for token in codec.tokens if token not in tokenizer.get_vocab()], special_tokens=False
-    )
+    tokenizer.add_tokens(new, special_tokens=False)
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    if not new:
+        return
+    rows = tokenizer.convert_tokens_to_ids(new)
+    weights = [model.get_input_embeddings().weight, model.get_output_embeddings().weight]
+    for weight in weights[:1] if weights[0] is weights[1] else weights:
+        with torch.no_grad():
+            old = weight[:known].float()
+            drawn = torch.randn(len(rows), old.shape[1]).to(old.device)
+            weight[rows] = (old.mean(dim=0) + NEW_TOKEN_SPREAD * old.std(dim=0) * drawn).to(weight.dtype)
 
 
 def lora_config(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
+from transformers import GenerationConfig, Qwen2_5_VLForConditionalGeneration
 
+from takeover.errors import PolicyError
 from takeover.models.policy import Policy, PolicyConfig
 
 from ..refine.qwen import save_tiny_qwen
@@ -32,6 +36,56 @@ def test_it_plans_and_keeps_its_head(checkpoint: Path, tmp_path: Path) -> None:
     again = Policy.load(policy.save(tmp_path / "saved"))
     assert again.config == CONFIG
     assert np.array_equal(again.plan(inputs, "0")[1].waypoints_m, plan[1].waypoints_m)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_stock_checkpoint_brings_all_its_weights(tied: bool, tmp_path: Path) -> None:
+    save_tiny_qwen(tmp_path / "stock", tied=tied)
+    stock = Qwen2_5_VLForConditionalGeneration.from_pretrained(tmp_path / "stock").state_dict()
+    policy = Policy.load(tmp_path / "stock", config=CONFIG)
+    again = Policy.load(policy.save(tmp_path / "ours"))
+    for loaded in (policy, again):
+        ours = loaded.model.state_dict()
+        assert {key for key in ours if not key.startswith("action_head")} == stock.keys()
+        for key, value in stock.items():
+            assert torch.equal(ours[key][: len(value)], value), key  # the action tokens come after
+
+
+def test_new_tokens_start_near_the_mean_of_the_old_ones(checkpoint: Path) -> None:
+    policy = Policy.load(checkpoint, config=CONFIG)
+    rows = policy.processor.tokenizer.convert_tokens_to_ids(policy.codec.tokens)
+    for layer in (policy.model.get_input_embeddings(), policy.model.get_output_embeddings()):
+        old, new = layer.weight[: min(rows)], layer.weight[rows]
+        off = (new - old.mean(dim=0)) / old.std(dim=0)
+        assert 0.05 < float(off.detach().std()) < 0.15
+        assert len(new.unique(dim=0)) == len(rows)
+
+
+def test_a_checkpoint_with_a_gap_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copytree(checkpoint, tmp_path / "cut")
+    file = tmp_path / "cut" / "model.safetensors"
+    weights = load_file(file)
+    del weights[next(name for name in weights if name.endswith("layers.1.mlp.up_proj.weight"))]
+    save_file(weights, file, metadata={"format": "pt"})
+    with pytest.raises(PolicyError, match=r"lacks 1 weights of the backbone, .*1\.mlp\.up_proj"):
+        Policy.load(tmp_path / "cut", config=CONFIG)
+
+
+def test_a_chat_models_penalties_do_not_bend_plans(checkpoint: Path, tmp_path: Path) -> None:
+    """Eight times the same action is a plan, not a slip."""
+    shutil.copytree(checkpoint, tmp_path / "chat")
+    settings = GenerationConfig.from_pretrained(tmp_path / "chat")
+    settings.repetition_penalty, settings.top_p, settings.do_sample = 5.0, 0.1, True
+    settings.save_pretrained(tmp_path / "chat")
+    inputs = make_inputs(2, CONFIG)
+    found = []
+    for path in (checkpoint, tmp_path / "chat"):
+        policy = Policy.load(path, config=replace(CONFIG, decoder="tokens"))
+        rows = policy.processor.tokenizer.convert_tokens_to_ids(policy.codec.tokens)
+        with torch.no_grad():  # one action is likelier than the others whatever the state, by little
+            policy.model.get_output_embeddings().weight[rows] = 1.0 + 1e-3 * torch.arange(len(rows))[:, None]
+        found.append(policy.plan(inputs, "0")[0].waypoints_m)
+    assert np.array_equal(*found)
 
 
 def test_a_fresh_head_is_the_same_for_a_seed(checkpoint: Path) -> None:
