@@ -76,7 +76,14 @@ class Screen:
             stderr=subprocess.DEVNULL,
         )
         while not self._buffer.exists():
+            self._lives()
             time.sleep(0.05)
+
+    def _lives(self) -> None:
+        if self._process.poll() is not None:
+            raise SystemExit(
+                f"Xvfb ended with {self._process.returncode}: is another one on {DISPLAY}, or /tmp not writable?"
+            )
 
     def keys(self, *command: str) -> None:
         """One call of xdotool."""
@@ -84,6 +91,7 @@ class Screen:
 
     def _layout(self) -> tuple[int, int, int, int]:
         """First byte of the pixels, bytes a line, width and height, out of the buffer's XWD head."""
+        self._lives()  # a dead one's last picture stays in its buffer
         with self._buffer.open("rb") as buffer:
             head = np.frombuffer(buffer.read(100), ">u4")
         size, width, height, line, colours = (int(head[i]) for i in (0, 4, 5, 12, 19))
