@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ..scoring.pdms import track_plans, tracked_waypoints
 from ..store.episodes import EpisodeReader
-from ..store.rows import TakeoverRow
-from ..vocabulary import PLAN_POINTS, PairSource, Phase
+from ..store.rows import SegmentRow, TakeoverRow
+from ..vocabulary import PLAN_POINTS, Authority, PairSource, Phase
 from .counterfactual import predicted_states, replan
 from .pair_gates import Choice, judge, merged, tracked
 from .pair_types import PairCandidate, PairConfig
@@ -59,13 +59,12 @@ def _choices(
 ) -> Iterable[Choice]:
     plans = {row.plan.tick: row.plan for row in reader.plans}
     frames = [tick for tick in reader.frame_ticks if tick in plans]
-    recovery = segmentation.of(takeover, Phase.RECOVERY)
     adaptation = segmentation.of(takeover, Phase.ADAPTATION)
     onset = takeover.onset_tick
     before = [t for t in frames if takeover.hazard_tick - STEP_TICKS < t <= onset and not plans[t].shadow]
-    if config.human and recovery is not None:
+    if config.human:
         for tick in frames:
-            if recovery.start_tick <= tick < recovery.end_tick:
+            if onset <= tick < takeover.stable_tick and _recovers(segmentation.at(tick)):
                 chosen, mask = executed_future(reader, tick)
                 scene = scene_at(reader, tick, layers)
                 yield Choice(
@@ -132,3 +131,7 @@ def _choices(
                 name=f"+{number}",
                 details={"ahead_s": ahead_s, "ego": asdict(later.ego)},
             )
+
+
+def _recovers(segment: SegmentRow) -> bool:
+    return segment.phase is Phase.RECOVERY and segment.executed_by == Authority.DRIVER

@@ -80,7 +80,7 @@ class Segmentation:
     trains: bool = True
 
     def of(self, takeover: TakeoverRow, phase: Phase) -> SegmentRow | None:
-        """The segment of a takeover with a phase; None when it is empty."""
+        """The segment of a takeover with a phase, the first where the cockpit hung in it; None when it is empty."""
         mine = (s for s in self.segments if s.takeover_id == takeover.takeover_id and s.phase is phase)
         return next(mine, None)
 
@@ -119,7 +119,7 @@ def segment_trace(trace: Trace, config: SegmenterConfig = SegmenterConfig()) -> 
     owners = np.full(count, _NOBODY)
     hazards = measured_hazards(trace, config)
     takeovers: list[TakeoverRow] = []
-    for onset, handback in driver_stretches(trace.executed_by):
+    for onset, handback in driver_stretches(trace.executed_by, trace.words.channels):
         takeover, stretches = _takeover(trace, config, hazards, onset, handback, takeovers)
         for phase, start, end in stretches:
             phases[start:end] = _PHASES.index(phase)
@@ -315,7 +315,7 @@ def _lesson(
     if takeover is None:
         replay = trace.uneventful and not any_takeover and executed_by == Authority.POLICY
         return replay, float(replay)
-    if not takeover.trains:
+    if not takeover.trains or executed_by == Authority.SAFE_STOP:  # the world's own stop in a takeover
         return False, 0.0
     if phase in (Phase.NEGATIVE, Phase.RECOVERY):
         return True, takeover.weight

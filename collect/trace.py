@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -119,11 +119,29 @@ def trace_of(reader: EpisodeReader, annotations: Sequence[Mapping[str, Any]] = (
     )
 
 
-def driver_stretches(executed_by: NDArray[np.str_]) -> list[tuple[int, int]]:
-    """[onset, hand-back) of every stretch that the driver executes."""
+def driver_stretches(
+    executed_by: NDArray[np.str_], taken: Container[int] = frozenset()
+) -> list[tuple[int, int]]:
+    """[onset, hand-back) of every takeover.
+
+    The world stops the car by itself while the cockpit hangs: a driver who drives on after that, without having taken
+    over again, has never given the car away.
+
+    Args:
+        executed_by: Authority values as text.
+        taken: Ticks at which the driver took over, by the events.
+    """
     driver = np.concatenate([[False], executed_by == Authority.DRIVER, [False]])
     edges = np.flatnonzero(driver[1:] != driver[:-1]).tolist()
-    return list(zip(edges[::2], edges[1::2], strict=True))
+    found: list[tuple[int, int]] = []
+    for onset, handback in zip(edges[::2], edges[1::2], strict=True):
+        since = found[-1][1] if found else 0
+        stopped = bool((executed_by[since:onset] == Authority.SAFE_STOP).all())
+        if found and stopped and onset not in taken:
+            found[-1] = found[-1][0], handback
+        else:
+            found.append((onset, handback))
+    return found
 
 
 def policy_start(executed_by: NDArray[np.str_], onset: int) -> int:

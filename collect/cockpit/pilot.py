@@ -31,7 +31,7 @@ from ..takeover_intent import (
 from .messages import STALE_ORDER, Order, Step
 
 INTENTS = {Kind.WHEEL: WHEEL, Kind.GAMEPAD: GAMEPAD, Kind.KEYBOARD: KEYBOARD}
-REMEMBERED = 256  # turns: two seconds and more
+REMEMBERED = 1024  # turns: ten seconds; a world that hangs for longer than its client waits (5 s) is lost
 _STOPPED = Decision(SAFE_STOP, Authority.SAFE_STOP, HandoverState.SAFE_STOP)
 
 

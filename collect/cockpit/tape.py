@@ -145,7 +145,9 @@ class Tape:
         return decision
 
     def _marks(self, tick: int, decision: Decision, turn: Turn) -> None:
-        """Events that follow from who drove."""
+        """Events that follow from who drove; what the world does while the cockpit hangs is nobody's doing."""
+        if decision.authority is Authority.SAFE_STOP and turn.handover.authority is not Authority.SAFE_STOP:
+            return
         was, now = self._authority, decision.authority
         self._authority = now
         if now is Authority.DRIVER and was is not Authority.DRIVER:

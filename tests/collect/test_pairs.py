@@ -56,6 +56,19 @@ def test_human_futures_end_with_the_driver(tmp_path: Path) -> None:
     assert late.reject_reason == "too_short"
 
 
+def test_a_recovery_goes_on_after_the_cockpit_hung(tmp_path: Path) -> None:
+    reader = EpisodeReader(record(tmp_path))
+    reader.ticks["executed_by"][reader.row(80) : reader.row(88)] = "safe_stop"
+    human = {
+        c.tick: c.reject_reason for c in build_pairs(reader, segment(reader)) if c.source is PairSource.HUMAN
+    }
+    assert sorted(human) == [70, *range(90, 150, 10)]
+    assert (human[70], human[90]) == (
+        "too_short",
+        "",
+    )  # 0.5 s until the car is stopped; none of the stop's own
+
+
 def test_counterfactual_is_safe_and_rejected_is_the_rolled_plan(tmp_path: Path) -> None:
     found = [c for c in pairs_of(tmp_path) if c.source is PairSource.COUNTERFACTUAL and c.admitted]
     assert found

@@ -211,6 +211,28 @@ def test_recovery_ends_at_the_hand_back_or_after_ten_seconds() -> None:
     assert ("recovery", 206, 406) in spans(segment_trace(trace(700, [(200, 600)], ttc_s=never)))
 
 
+def test_a_stop_of_the_worlds_own_does_not_end_a_takeover() -> None:
+    """The cockpit hangs from tick 230 to 250: see `cockpit.world`. Only an event makes the second stretch another one."""
+    hung = trace(500, [(200, 230), (250, 300)])
+    hung.executed_by[230:250] = "safe_stop"
+    found = segment_trace(hung)
+    assert [(one.onset_tick, one.stable_tick, one.handback_tick) for one in found.takeovers] == [
+        (200, 246, 300)
+    ]
+    assert spans(found)[2:-1] == [
+        ("negative", 160, 200),
+        ("adaptation", 200, 206),
+        ("recovery", 206, 230),
+        ("recovery", 230, 246),
+        ("driver", 246, 250),
+        ("driver", 250, 300),
+    ]
+    assert [found.at(tick).train_mask for tick in (229, 230, 249, 250)] == [True, False, False, True]
+    assert found.takeovers[0].weight == 1.0  # no relapse
+    again = replace(hung.words, channels={200: "brake", 250: "brake"})
+    assert len(segment_trace(replace(hung, words=again)).takeovers) == 2
+
+
 def test_a_relapse_joins_the_chain_and_doubles_its_weight() -> None:
     found = segment_trace(trace(900, [(200, 300), (350, 450), (800, 850)]))
     first, second, third = found.takeovers
