@@ -8,6 +8,7 @@ fails when TRL changes what is built upon.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 from trl import GRPOConfig as TrlConfig
 from trl import GRPOTrainer
+from trl.trainer.utils import add_fused_lm_head
 
 from ..errors import RefineError
 from ..models.backbone import settle
@@ -51,6 +53,16 @@ class AnchoredGRPOTrainer(HeadLossMixin, GRPOTrainer):
     groups: Groups
     gamma: float | None  # of ELF-VLA's policy shaping; None for TRL's ratio on every row
     _logps: Tensor
+
+    def hold_to(self, reference: Any, beta: float) -> None:
+        """Add beta times the KL to a model's answers.
+
+        TRL would build the reference from the files that the policy once came from: in the middle of a round another
+        policy's, or none.
+        """
+        add_fused_lm_head(reference, temperature=self.temperature)
+        self.ref_model = self.accelerator.prepare_model(reference, evaluation_mode=True)
+        self.beta = beta
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self.groups.begin([item["row"] for item in inputs])
@@ -159,6 +171,9 @@ def run_grpo(
     sound = sound_pairs(pairs, config.variant)
     rows = grpo_rows(policy, sound, replay, config, seed)
     groups = Groups(policy, rows, config, teacher)
+    peft_config = adapter(policy, lora or LoraSettings())
+    # An adapter is simply switched off.
+    reference = copy.deepcopy(policy.model) if config.beta and peft_config is None else None
     with without_notices():
         trainer = AnchoredGRPOTrainer(
             model=policy.model,
@@ -166,7 +181,7 @@ def run_grpo(
             rollout_func=groups.rollout,
             args=TrlConfig(
                 **trainer_options(policy, config, seed, out_dir),
-                beta=config.beta,
+                beta=config.beta if reference is None else 0.0,
                 num_generations=config.num_generations,
                 temperature=config.temperature,
                 max_completion_length=config.max_completion_length,
@@ -176,8 +191,10 @@ def run_grpo(
             ),
             train_dataset=_scenes(policy, rows),
             processing_class=policy.processor,
-            peft_config=adapter(policy, lora or LoraSettings()),
+            peft_config=peft_config,
         )
+    if reference is not None:
+        trainer.hold_to(reference.requires_grad_(False), config.beta)
     trainer.groups = groups
     trainer.gamma = config.shaping_gamma if config.policy_shaping else None
     trainer.attach(policy, config, progress)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..models.policy import Policy
-from ..vocabulary import DrivingSample, FailedPlan, PreferencePair
+from ..vocabulary import DrivingSample, FailedPlan, PolicyInput, PreferencePair
 from .anchor_stage import run_anchor
 from .checkpoints import Checkpoints
 from .config import STAGES, RefineConfig, RefitConfig
@@ -248,17 +248,28 @@ def _mark(path: Path, key: str, report: StageReport) -> None:
 
 
 def _key(policy: Policy, data: _Data, config: RefineConfig, seed: int) -> str:
+    """Hash of all that a round starts from; of pictures and scenes only what tells them apart."""
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(
-        f"{fingerprint(policy, head=True)} {policy.model.head_config} {seed} {config.model_dump_json()}".encode()
-    )
+
+    def add(*values: Any) -> None:
+        for value in values:
+            plan = isinstance(value, np.ndarray)
+            digest.update(np.ascontiguousarray(value).tobytes() if plan else repr(value).encode())
+            digest.update(b"\0")
+
+    add(fingerprint(policy, head=True), policy.model.head_config, seed, config.model_dump_json())
     for sample in [*data.samples, *data.replay]:
-        digest.update(f"{sample.case_id} {sample.weight} {sample.input.speed_mps}".encode())
-        digest.update(np.asarray(sample.target_m, np.float32).tobytes())
+        add(sample.case_id, sample.weight, *_seen(sample.input), sample.target_m, sample.mask)
+        analysis = sample.analysis
+        add(sample.reasoning, sample.negative_m, analysis if isinstance(analysis, str) else analysis.full())
     for pair in data.pairs:
-        digest.update(f"{pair.pair_id} {pair.weight}".encode())
-        digest.update(np.asarray(pair.chosen_m, np.float32).tobytes())
+        add(pair.pair_id, pair.source, pair.weight, pair.hardness, sorted(pair.visible_ids))
+        add(*_seen(pair.input), pair.chosen_m, pair.chosen_mask, pair.rejected_m)
+        add(pair.reasoning_chosen, pair.reasoning_rejected)
     for plan in data.failed:
-        digest.update(f"{plan.case_id} {plan.weight} {plan.input.speed_mps}".encode())
-        digest.update(np.asarray(plan.plan_m, np.float32).tobytes())
+        add(plan.case_id, plan.weight, *_seen(plan.input), plan.plan_m, plan.mask)
     return digest.hexdigest()
+
+
+def _seen(item: PolicyInput) -> tuple[Any, ...]:
+    return item.speed_mps, item.accel_mps2, item.yaw_rate_radps, item.history_m_rad, item.command

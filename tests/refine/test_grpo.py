@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from takeover.models.policy import Policy
 from takeover.models.prompts import PromptMode
 from takeover.refine import grpo as module
 from takeover.refine.completion_rewards import UNPARSABLE
-from takeover.refine.config import GrpoConfig, SftConfig
+from takeover.refine.config import GrpoConfig, LoraSettings, SftConfig
 from takeover.refine.group_scenes import grpo_rows
 from takeover.refine.groups import Groups
 from takeover.refine.grpo import AnchoredGRPOTrainer, run_grpo, shaped_loss
@@ -322,6 +322,26 @@ def test_grpo_runs_in_trl_with_our_advantages_and_repeats_itself(
     assert report.metrics["share_skipped_groups"] < 1.0
     assert {"rewards_quality_mean", "rewards_form_mean", "threshold"} <= report.metrics.keys()
     assert same(after, weights(twin))
+
+
+@pytest.mark.parametrize("lora", ["never", "always"])
+def test_beta_holds_the_policy_to_where_the_stage_began(
+    lora: Literal["never", "always"], taught: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    """Whatever files the policy once came from: those of another one tell nothing of this stage's start."""
+    other = Policy.load(make_policy(seed=3).save(tmp_path / "other"))
+    other.model.load_state_dict(taught)
+    settings = LoraSettings(use=lora, rank=4, alpha=8)
+    found = []
+    for policy, beta in ((copy_of(taught), 0.0), (copy_of(taught), 0.5), (other, 0.5)):
+        config = CONFIG.model_copy(update={"max_steps": 3, "learning_rate": 1e-3, "beta": beta})
+        report = run_grpo(policy, make_pairs(6), config, 0, out_dir=tmp_path, lora=settings)
+        found.append((report.metrics.get("kl", 0.0), weights(policy)))
+    free, held, twin = found
+    assert free[0] == 0.0
+    assert 0.0 < held[0] < 1.0  # nothing before the first step, then what two steps have moved
+    assert not same(free[1], held[1])
+    assert same(held[1], twin[1])
 
 
 def test_a_batch_must_hold_whole_groups(policy: Policy, tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from takeover.models.policy import Policy
@@ -166,6 +168,33 @@ def test_other_data_does_not_go_on_from_here(tmp_path: Path) -> None:
         lambda name, step, *_: steps.append(step),
     )
     assert steps == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("changed", ["words", "analysis", "mask", "rejected", "hardness", "odometry"])
+def test_a_round_of_other_data_does_not_take_these_stages(changed: str, tmp_path: Path) -> None:
+    """Of the same cases and pairs: what is learnt from them differs."""
+    samples, pairs = make_samples(6), make_pairs(6)
+    replay = make_samples(4, 5, negative=False)
+    config = RefineConfig.model_validate(dict.fromkeys(STEPS, OFF))
+    run_stages(make_policy(), samples, pairs, replay, config, 0, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.json")}
+    first, pair = samples[0], pairs[0]
+    if changed == "words":
+        samples[0] = replace(first, reasoning="other words")
+    elif changed == "analysis":
+        samples[0] = replace(first, analysis="another fault")
+    elif changed == "mask":
+        samples[0] = replace(first, mask=~first.mask)
+    elif changed == "rejected":
+        pairs[0] = replace(pair, rejected_m=pair.rejected_m + np.float32(1.0))
+    elif changed == "hardness":
+        pairs[0] = replace(pair, hardness=1.0)
+    else:
+        samples[0] = replace(first, input=replace(first.input, yaw_rate_radps=0.1))
+    run_stages(make_policy(), samples, pairs, replay, config, 0, tmp_path)
+    after = {path.name: path.read_bytes() for path in tmp_path.glob("*.json")}
+    assert after.keys() == before.keys()
+    assert all(after[name] != before[name] for name in before)
 
 
 @pytest.mark.parametrize("damage", ["marker missing", "file cut", "other key", "marker cut"])
