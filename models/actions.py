@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from ..scoring.kinematics import rollout_actions, rollout_states
@@ -14,6 +16,34 @@ ACCEL_MPS2 = (-7.0, -4.5, -2.8, -1.5, -0.6, 0.0, 0.6, 1.5, 2.8)
 _BENDS = (0.004, 0.011, 0.025, 0.05, 0.095, 0.17)
 CURVATURE_PM = (*(-k for k in reversed(_BENDS)), 0.0, *_BENDS)  # 1/m, positive left, denser near straight
 BEAM = 12
+_Array = NDArray[np.float64]
+
+
+@njit(
+    "Tuple((float64[::1], float64[:, ::1]))"
+    "(float64[:, ::1], float64[:, :], float64[::1], float64[::1], float64[:], boolean)",
+    cache=True,
+)
+def _grow(
+    ends: _Array, moves: _Array, costs: _Array, price: _Array, target: _Array, counts: bool
+) -> tuple[_Array, _Array]:
+    """Costs (beams * actions,) and ends (beams * actions, 4) of every beam after every action."""
+    n = len(price)
+    grown, total = np.empty((len(ends) * n, 4)), np.empty(len(ends) * n)
+    for beam in range(len(ends)):
+        x, y, yaw = ends[beam, 0], ends[beam, 1], ends[beam, 2]
+        cos, sin = math.cos(yaw), math.sin(yaw)
+        for action in range(n):
+            row = beam * n + action
+            forward, left = moves[row, 0], moves[row, 1]
+            grown[row, 0] = x + (forward * cos - left * sin)
+            grown[row, 1] = y + (forward * sin + left * cos)
+            grown[row, 2] = yaw + moves[row, 2]
+            grown[row, 3] = moves[row, 3]
+            total[row] = costs[beam] + price[action]
+            if counts:
+                total[row] += (grown[row, 0] - target[0]) ** 2 + (grown[row, 1] - target[1]) ** 2
+    return total, grown
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +112,13 @@ class ActionCodec:
             [[0.0, 0.0, 0.0, speed_mps]]
         )  # x_m, y_m, yaw_rad, speed_mps where each beam has come to
         for step in range(PLAN_POINTS):
-            grown = np.repeat(ends, n, 0)
             moves = rollout_states(
-                grown[:, 3],
+                np.repeat(ends[:, 3], n),
                 np.tile(self._accel, len(beams))[:, None],
                 np.tile(self._curvature, len(beams))[:, None],
                 PLAN_STEP_S,
             )[:, 0]
-            cos, sin = np.cos(grown[:, 2]), np.sin(grown[:, 2])
-            grown[:, 0] += moves[:, 0] * cos - moves[:, 1] * sin
-            grown[:, 1] += moves[:, 0] * sin + moves[:, 1] * cos
-            grown[:, 2] += moves[:, 2]
-            grown[:, 3] = moves[:, 3]
-            costs = np.repeat(costs, n) + np.tile(price, len(costs))
-            if counts[step]:
-                costs = costs + np.sum((grown[:, :2] - target[step]) ** 2, axis=1)
+            costs, grown = _grow(ends, moves, costs, price, target[step], bool(counts[step]))
             near = np.flatnonzero(
                 costs <= np.partition(costs, BEAM - 1)[BEAM - 1]
             )  # sorting them all is dear

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
 from PIL import Image
 from torch import Tensor
 from trl import GRPOConfig as TrlConfig
@@ -37,6 +36,7 @@ from .teacher import Teacher
 from .training import (
     HeadLossMixin,
     adapter,
+    numbered,
     refuse_frozen_decoder,
     run_trainer,
     trainer_options,
@@ -189,12 +189,13 @@ def run_grpo(
                 loss_type="dapo",  # the denominator in `_compute_loss` is its
                 shuffle_dataset=False,  # the order is drawn already
             ),
-            train_dataset=_scenes(policy, rows),
+            train_dataset=numbered(len(rows)),
             processing_class=policy.processor,
             peft_config=peft_config,
         )
     if reference is not None:
         trainer.hold_to(reference.requires_grad_(False), config.beta)
+    trainer.data_collator = _collator(policy, rows)
     trainer.groups = groups
     trainer.gamma = config.shaping_gamma if config.policy_shaping else None
     trainer.attach(policy, config, progress)
@@ -208,15 +209,24 @@ def run_grpo(
     return replace(report, metrics={**report.metrics, **figures})
 
 
-def _scenes(policy: Policy, rows: Sequence[GrpoRow]) -> Dataset:
-    """Row numbers that turn into TRL's conversational prompts with pictures when they are read."""
+def _collator(
+    policy: Policy, rows: Sequence[GrpoRow]
+) -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
+    """Turns row numbers into TRL's conversational prompts with pictures.
 
-    def read(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
-        found = [rows[i] for i in batch["row"]]
-        return {
-            "row": batch["row"],
-            "prompt": [[{"role": "user", "content": row.text}] for row in found],
-            "images": [[Image.fromarray(p) for p in policy.encoder.pictures(row.input)] for row in found],
-        }
+    A transform of the dataset would do the same, but `datasets` pickles all that a transform holds, the policy and
+    every picture, only to name it: a fifth of the stage.
+    """
 
-    return Dataset.from_dict({"row": list(range(len(rows)))}).with_transform(read)
+    def read(batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        found = [rows[item["row"]] for item in batch]
+        return [
+            {
+                "row": item["row"],
+                "prompt": [{"role": "user", "content": row.text}],
+                "images": [Image.fromarray(p) for p in policy.encoder.pictures(row.input)],
+            }
+            for item, row in zip(batch, found, strict=True)
+        ]
+
+    return read
