@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from xxhash import xxh3_128_digest
 
 from .backbone import Backbone
 from .tiny import ConvTower
@@ -43,7 +44,7 @@ class SeenPictures:
     def tokens(self, backbone: Backbone, images: NDArray[np.uint8]) -> Tensor:
         """Tokens (N, n, D) of pictures (N, H, W, 3), to be given to the model in place of pixels; no gradient."""
         self._follow(backbone)
-        keys = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
+        keys = [xxh3_128_digest(np.ascontiguousarray(image).data) for image in images]
         missing = list({key: i for i, key in enumerate(keys) if key not in self._kept}.values())
         fresh: dict[bytes, Tensor] = {}
         for start in range(0, len(missing), _BATCH):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from xxhash import xxh3_128
 
 from ..models.encoder import ego_vector, model_inputs
 from ..models.policy import Policy
@@ -208,9 +209,8 @@ def _filled(rows: Sequence[int]) -> list[int]:
 
 
 def _scene_hash(policy: Policy, item: PolicyInput, text: str) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(text.encode())
-    digest.update(policy.encoder.pictures(item).tobytes())
+    digest = xxh3_128(text.encode())
+    digest.update(np.ascontiguousarray(policy.encoder.pictures(item)).data)
     return digest.hexdigest()
 
 

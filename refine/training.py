@@ -14,6 +14,7 @@ import torch
 from datasets import Dataset
 from torch import Tensor, nn
 from transformers import PrinterCallback, TrainerCallback
+from trl.trainer import utils as trl_utils
 
 from ..errors import RefineError
 from ..models.backbone import lora_config, settle
@@ -79,6 +80,24 @@ def trl_refusals(stage: str) -> Iterator[None]:
             f"TRL refuses the configuration of {stage}: {str(error).splitlines()[0]}",
             fix=f"change refine.{stage}",
         ) from error
+
+
+@contextmanager
+def labelled_positions_alone() -> Iterator[None]:
+    """Let TRL's head score the positions that have a label, a seventh of them, on any device.
+
+    It does so only where Triton is, lest a compiler meet a new shape in every batch; nothing is compiled here. The
+    loss is the same.
+    """
+    if not hasattr(trl_utils, "_use_triton"):  # before TRL 1.16 there was no such choice
+        yield
+        return
+    chosen = trl_utils._use_triton
+    trl_utils._use_triton = lambda device: True  # of the positions alone: the kernels ask their own module
+    try:
+        yield
+    finally:
+        trl_utils._use_triton = chosen
 
 
 def numbered(n: int, **columns: list[Any]) -> Dataset:
@@ -331,7 +350,7 @@ def run_trainer(
         trainer.add_callback(saving)
         resume_from = saving.resume_from
     try:
-        with without_notices():
+        with without_notices(), labelled_positions_alone():
             trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
     finally:
         model = trainer.model
