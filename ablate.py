@@ -16,12 +16,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .collect.training_data import failed_plans
 from .errors import UsageError
 from .evaluate.ablation import ArmFigures, SeedResult, arm_figures
 from .evaluate.ablation_page import as_json, write
@@ -29,34 +27,32 @@ from .refine.arms import FIRST, TRAINED, Arm, Steps, equalised, steps_of
 from .refine.config import RefineConfig
 from .sim_bridge.scenarios.cases import suite
 from .store import history
+from .store.learnt import ALL_ROUNDS
 
 if TYPE_CHECKING:
+    from .collect.training_data import Lessons
     from .evaluate.closed_loop import CaseResult
     from .loop import Loop
     from .models.pictures import SeenPictures
     from .models.policy import Policy
-    from .vocabulary import DrivingSample, FailedPlan, PreferencePair
+    from .vocabulary import DrivingSample, PreferencePair
 
     Both = tuple[list[CaseResult], list[CaseResult]]  # on the long tail, on everyday drives
 
 SUITES = {"longtail": "nominal", "final": "final_nominal"}  # long tail, and where forgetting shows
-ALL = 1_000_000  # more rounds than any home has
 
 
-@dataclass(frozen=True, slots=True)
-class _Data:
-    samples: list[DrivingSample]
-    pairs: list[PreferencePair]
-    replay: list[DrivingSample]
-    failed: list[FailedPlan]  # read only if an arm has KTO
+def _of(arm: Arm, data: Lessons) -> tuple[list[DrivingSample], list[PreferencePair]]:
+    """What an arm gets of the takeovers."""
+    if arm.takeovers == "none":
+        return [], []
+    if arm.takeovers == "driven":
+        return [s for s in data.samples if s.negative_m is None], data.pairs
+    return data.samples, data.pairs
 
-    def of(self, arm: Arm) -> tuple[list[DrivingSample], list[PreferencePair]]:
-        """What an arm gets of the takeovers."""
-        if arm.takeovers == "none":
-            return [], []
-        if arm.takeovers == "driven":
-            return [s for s in self.samples if s.negative_m is None], self.pairs
-        return self.samples, self.pairs
+
+def _learns_from_failed(arm: Arm) -> bool:
+    return "kto" in arm.stages and arm.takeovers == "all"
 
 
 class Ablation:
@@ -94,9 +90,9 @@ class Ablation:
         self._suites = (name, suite(name, cases)), (calm, suite(calm, nominal_cases))
         self._name, self._generation = name, generation
         sha256 = history.generation(loop.store, generation)["sha256"]
-        start = [sha256, loop.config.refine.model_dump(mode="json"), loop.config.policy.decoder]
+        config = loop.config
+        start = [sha256, config.refine.model_dump(mode="json"), config.policy.model_dump(mode="json")]
         self._start = json.dumps(start, sort_keys=True)
-        self._data: _Data | None = None
         self._evaluator = loop.evaluator.silent()  # beside the training, which shows its own progress
         self._given_up = threading.Event()
         self._seen: SeenPictures | None = None  # a frozen tower sees a picture once, in whatever arm
@@ -152,11 +148,10 @@ class Ablation:
                 self._given_up.set()
                 raise
 
-    @property
+    @cached_property
     def folder(self) -> Path:
-        """Where this ablation keeps its runs and its page."""
-        data = [pair.pair_id for pair in self._training_data().pairs]
-        key = hashlib.sha256(json.dumps([self._start, data, len(self._training_data().replay)]).encode())
+        """Where this ablation keeps its runs and its page: another start, setting or data is another ablation."""
+        key = hashlib.sha256(json.dumps([self._start, self._data.digest()]).encode())
         return self.loop.home / "ablation" / key.hexdigest()[:16]
 
     def _order(self) -> list[tuple[Arm, int]]:
@@ -164,21 +159,23 @@ class Ablation:
         first, rest = self.arms[:FIRST], self.arms[FIRST:]
         return [(arm, seed) for arms in (first, rest) for seed in self.seeds for arm in arms]
 
-    def _training_data(self) -> _Data:
-        if self._data is None:
-            samples, pairs, replay = self.loop.training_data(ALL)
-            if not pairs:
-                raise UsageError("no pair to ablate with", fix="run `loop run` or `loop collect` first")
-            wanted = any("kto" in arm.stages for arm in self.arms)
-            self._data = _Data(samples, pairs, replay, failed_plans(self.loop.store, ALL) if wanted else [])
-        return self._data
+    @cached_property
+    def _data(self) -> Lessons:
+        data = self.loop.training_data(ALL_ROUNDS, failed=any(map(_learns_from_failed, self.arms)))
+        if not data.pairs:
+            raise UsageError("no pair to ablate with", fix="run `loop run` or `loop collect` first")
+        return data
+
+    @cached_property
+    def _failed_digest(self) -> str:
+        return self._data.failed_digest()
 
     def _config(self, arm: Arm) -> RefineConfig:
-        data, config = self._training_data(), self.loop.config.refine
+        data, config = self._data, self.loop.config.refine
         scenes = len(data.samples) + min(len(data.replay), config.refit.max_samples)
         every = [steps_of(config, one.stages, len(data.pairs), scenes) for one in self.arms]
         goal = Steps(max(steps.text for steps in every), max(steps.head for steps in every))
-        own = len(data.of(arm)[0]) + min(len(data.replay), config.refit.max_samples)
+        own = len(_of(arm, data)[0]) + min(len(data.replay), config.refit.max_samples)
         return equalised(config, arm, goal, len(data.pairs), own)
 
     def _train(self, arm: Arm, seed: int, title: str) -> dict[str, Any]:
@@ -186,8 +183,8 @@ class Ablation:
         from .models.manifest import file_sha256
         from .refine.stages import run_stages
 
-        data, path = self._training_data(), self._path(arm, seed)
-        samples, pairs = data.of(arm)
+        data, path = self._data, self._path(arm, seed)
+        samples, pairs = _of(arm, data)
         progress, started_s = self.loop.progress, time.monotonic()
         policy = self.loop.champions.policy(self._generation, fresh=True)
         self._seen = policy.share_pictures(self._seen)
@@ -208,7 +205,7 @@ class Ablation:
             seed,
             path.with_suffix(".stages"),
             told,
-            failed=data.failed if arm.takeovers == "all" else [],
+            failed=data.failed if _learns_from_failed(arm) else [],
         )
         policy.save(weights)
         sha256 = hashlib.sha256()
@@ -263,6 +260,9 @@ class Ablation:
 
     def _path(self, arm: Arm, seed: int) -> Path:
         what = [self._config(arm).model_dump(mode="json"), arm.takeovers, seed]
+        what += (
+            [self._failed_digest] if _learns_from_failed(arm) else []
+        )  # the other arms' runs stay as they are
         name = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
         folder = self.folder / "runs"
         folder.mkdir(parents=True, exist_ok=True)

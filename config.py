@@ -50,6 +50,17 @@ class PolicyConfig(Section):
     )
     flow: bool = Field(False, description="train a flow head beside the decoder that drives")
 
+    @property
+    def setting(self) -> str:
+        """What of this changes how given weights drive, as results are kept by it: "" for the defaults.
+
+        `flow` does not: it trains a head beside the one that drives.
+        """
+        usual = PolicyConfig.model_fields
+        if (self.decoder, self.context) == (usual["decoder"].default, usual["context"].default):
+            return ""
+        return f":{self.decoder}:{self.context.replace('+', '&')}"  # a plus sets off a baseline
+
 
 class BootstrapConfig(Section):
     """Generation 0: a fair start from expert drives (proof.md 5)."""

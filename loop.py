@@ -19,13 +19,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .collect import training_data as lessons
 from .collect.fleet import Fleet
 from .collect.jobs import EpisodeJob, EpisodeResult
 from .collect.labels import label_episode, put_labels
 from .collect.pairs import PairConfig
 from .collect.plans import bootstrap_jobs, round_jobs
 from .collect.segmenter import SegmenterConfig
+from .collect.training_data import Lessons, lessons, replay_samples
 from .config import LoopConfig
 from .errors import TakeoverError, UsageError
 from .evaluate.beside import measured_beside
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from .collect.cockpit.sitting import SittingSummary
     from .models.pictures import SeenPictures
     from .models.registry import Registry, Version
-    from .vocabulary import Case, DrivingSample, PreferencePair
+    from .vocabulary import Case, DrivingSample
 
 COMPLETE = "complete.json"  # written last into a folder of weights
 
@@ -83,7 +83,8 @@ class Loop:
         self._replay_samples: tuple[int, list[DrivingSample]] | None = None
         self._seen: SeenPictures | None = None
         self.champions = Champions(self.store, lambda: self.registry, config.policy)
-        self.evaluator = Evaluator(self.store, self.rollouts, self.champions.policy, progress)
+        driver, setting = self.champions.policy, config.policy.setting
+        self.evaluator = Evaluator(self.store, self.rollouts, driver, progress, setting)
 
     @property
     def registry(self) -> Registry:
@@ -112,9 +113,7 @@ class Loop:
             for number in range(1, self.config.rounds + 1):
                 self._round(number)
         self._tell_mlflow_the_end()
-        summary = write_summary(
-            self.store, self.run_id, self.home, self.config.gate, time.monotonic() - started_s
-        )
+        summary = write_summary(self.store, self.run_id, self.home, self.config, time.monotonic() - started_s)
         if self.config.rounds:
             parent = self._parent_run()
             self.registry.log_file(parent, summary.picture)
@@ -223,7 +222,9 @@ class Loop:
             drives = [EpisodeReader(self.home / row["path"]) for row in self._expert_drives()]
             scratch = self.home / "stages" / "bootstrap"
             with training_threads(self.config.refine.threads):
-                policy, reports = taught_policy(drives, self._replay(), self.config, scratch, self.progress)
+                policy, reports = taught_policy(
+                    drives, self._replay(self._expert_drives()), self.config, scratch, self.progress
+                )
             self._seen = policy.share_pictures(None)
             shutil.rmtree(cached, ignore_errors=True)
             policy.save(cached)
@@ -256,7 +257,9 @@ class Loop:
         """Train from the champion on the pairs of all rounds."""
         from .refine.stages import run_stages
 
-        samples, pairs, replay = self.training_data(number)
+        refine = self.config.refine
+        data = self.training_data(number, failed=refine.kto.enabled)
+        pairs = data.pairs
         self.progress.stage(f"{title} on {len(pairs)} pairs", 0)
         policy = self.champions.policy(champion, fresh=True)
         self._seen = policy.share_pictures(self._seen)
@@ -268,10 +271,10 @@ class Loop:
             self.progress.advance(note=f"loss {loss:.3f}")
 
         seed = self.config.seed * 1009 + number
-        refine = self.config.refine
-        failed = lessons.failed_plans(self.store, number) if refine.kto.enabled else []
-        learnt.keep_round(self.store, self.run_id, number, pairs, failed)
-        made = run_stages(policy, samples, pairs, replay, refine, seed, folder, told, failed=failed)
+        learnt.keep_round(self.store, self.run_id, number, data.found, pairs, data.failed)
+        made = run_stages(
+            policy, data.samples, pairs, data.replay, refine, seed, folder, told, failed=data.failed
+        )
         reports = [report.to_json() for report in made]
         weights = self._weights(number)
         shutil.rmtree(weights, ignore_errors=True)
@@ -280,30 +283,26 @@ class Loop:
         return {
             "stages": reports,
             "metrics": flat_metrics(reports),
-            "samples": len(samples),
+            "samples": len(data.samples),
             "pairs": len(pairs),
-            "replay": len(replay),
+            "replay": len(data.replay),
             "data": [pair.pair_id for pair in pairs],
-            "episodes": queries.training_episodes(self.store, number),
+            "episodes": data.found.watched,
         }
 
-    def training_data(
-        self, number: int
-    ) -> tuple[list[DrivingSample], list[PreferencePair], list[DrivingSample]]:
-        """Recoveries and corrections, pairs of all rounds so far, replay of the expert's and of uneventful drives."""
-        pairs = lessons.preference_pairs(self.store, up_to_round=number)
-        replay = [*self._replay(), *lessons.uneventful_replay(self.store)]
-        return lessons.recovery_samples(self.store, pairs), pairs, replay
+    def training_data(self, number: int, *, failed: bool) -> Lessons:
+        """What a round trains on: pairs up to it, and failed plans if they are wanted."""
+        found = learnt.sources(self.store, number)
+        return lessons(self.store, found, self._replay(found.experts), failed=failed)
 
-    def _replay(self) -> list[DrivingSample]:
-        """Samples of every expert drive of this home; read once a process."""
+    def _replay(self, drives: list[dict[str, Any]]) -> list[DrivingSample]:
+        """Samples of the expert's drives; read once a process."""
         from .refine.datasets import emphasised
 
-        ids = [row["episode_id"] for row in self._expert_drives()]
-        if self._replay_samples is None or self._replay_samples[0] != len(ids):
-            self.progress.stage("reading the expert's drives", len(ids))
-            samples = lessons.replay_samples(self.store, ids, self.progress.advance)
-            self._replay_samples = len(ids), emphasised(samples, self.config.bootstrap.hazard_share)
+        if self._replay_samples is None or self._replay_samples[0] != len(drives):
+            self.progress.stage("reading the expert's drives", len(drives))
+            samples = replay_samples(self.store, drives, self.progress.advance)
+            self._replay_samples = len(drives), emphasised(samples, self.config.bootstrap.hazard_share)
         return self._replay_samples[1]
 
     def _expert_drives(self) -> list[dict[str, Any]]:
@@ -336,7 +335,7 @@ class Loop:
         provenance = Provenance(
             generation=generation,
             round=number,
-            base=self.config.policy.preset,
+            base=learnt.given_model(self.store, self.run_id) or self.config.policy.preset,
             parent_version=parent,
             data_sha256=learnt.digest(data),
             config_sha256=_key(self.config.model_dump(mode="json", exclude={"sim", "drive"})),
@@ -403,7 +402,7 @@ class Loop:
             rounds=self.config.rounds,
             seed=self.config.seed,
         )
-        evidence = asdict(decision)
+        evidence = {**asdict(decision), "setting": self.config.policy.setting}
         if decision.outcome == "promote":
             self._deploy(challenger, champion, evidence, number)
         else:

@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from .progress import GATE_STYLES, stdout
-from .store.provenance import TICK_S
 from .store.story import clock, spans
+from .vocabulary import TICK_S
 
 _MARKS = {True: "[green]ok", False: "[bold red]failed", None: "[dim]–"}
 _SHOWN_FIGURES = 4  # of a stage; --json has them all
@@ -68,7 +68,7 @@ def trace_view(found: Mapping[str, Any], story: Sequence[str]) -> None:
         "left out", [{"source": s, "reason": why, "candidates": n} for (s, why), n in sorted(left.items())]
     )
     _table("generations that learnt from it", found["generations"])
-    _table(f"{takeover['scenario']} in the gate's cases", found["scene"])
+    _table(f"{takeover['scenario']} in the stored cases of the gate's suites", found["scene"])
 
 
 def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:

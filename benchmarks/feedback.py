@@ -28,6 +28,7 @@ from takeover.refine.config import AnchorConfig, RefitConfig, SftConfig
 from takeover.refine.features import FeatureCache
 from takeover.refine.refit import refit_head
 from takeover.refine.sft import run_sft
+from takeover.store import learnt
 from takeover.store.database import Store
 
 
@@ -49,10 +50,11 @@ def main() -> None:
         return int(hashlib.sha256(case_id.encode()).hexdigest(), 16) % 2 == options.fold
 
     store = Store(options.home)
-    every = preference_pairs(store, up_to_round=1_000_000)
+    found = learnt.sources(store)
+    every = preference_pairs(store, found)
     pairs = [pair for pair in every if held_out(pair.case_id)]
-    samples = [s for s in recovery_samples(store, every) if not held_out(s.case_id)]
-    replay = uneventful_replay(store)
+    samples = [s for s in recovery_samples(store, found, every) if not held_out(s.case_id)]
+    replay = uneventful_replay(store, found)
     policy = Policy.load(options.weights)
     with tempfile.TemporaryDirectory() as folder:
         run_sft(policy, samples, SftConfig(), 0, out_dir=Path(folder), replay=replay)

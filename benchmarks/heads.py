@@ -165,7 +165,8 @@ def gaps(policy: Policy, home: Path, n: int) -> dict[str, float]:
     """Both gaps on frames of the expert's drives in a home; n are fitted to, n / 3 held out, by case."""
     store, rng = Store(home), np.random.default_rng(0)
     drives = queries.episodes(store, driver_kind="expert", role="train", whole=True, limit=1_000_000)
-    some = [drives[i]["episode_id"] for i in rng.permutation(len(drives))[: 20 + n // 15]]
+    picked = set(rng.permutation(len(drives))[: 20 + n // 15].tolist())
+    some = [drive for i, drive in enumerate(drives) if i in picked]
     samples = replay_samples(store, some)
     cases = sorted({sample.case_id for sample in samples})
     out = set(rng.permutation(cases)[: len(cases) // 4].tolist())

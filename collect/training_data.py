@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..store import queries
 from ..store.database import Store
 from ..store.episodes import EpisodeReader
+from ..store.learnt import Sources
+from ..store.queries import Rows
 from ..store.rows import PairRow
-from ..vocabulary import PLAN_POINTS, DrivingSample, FailedPlan, PairSource, Phase, PreferencePair
+from ..vocabulary import PLAN_POINTS, Analysis, DrivingSample, FailedPlan, PairSource, PreferencePair
 from .cot import visible_agents
 from .samples import (
     driver_samples,
@@ -24,23 +28,73 @@ from .samples import (
 )
 
 Told = Callable[[], None]
+Array = NDArray[np.float32] | NDArray[np.bool_]
 # Pairs that were refused because their chosen side was not good enough; their rejected side may still teach.
 NO_POSITIVE = frozenset({"chosen_collides", "chosen_off_road", "chosen_ttc", "too_short"})
 
 
-def replay_samples(store: Store, episode_ids: Sequence[str], told: Told | None = None) -> list[DrivingSample]:
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """What a round trains on.
+
+    Attributes:
+        samples: Recoveries and corrections.
+        pairs: Of all rounds so far.
+        replay: Of the expert's and of uneventful drives.
+        failed: Plans of refused pairs; empty unless they were asked for.
+        found: The rows that all of it was read from.
+    """
+
+    samples: list[DrivingSample]
+    pairs: list[PreferencePair]
+    replay: list[DrivingSample]
+    failed: list[FailedPlan]
+    found: Sources
+
+    def digest(self) -> str:
+        """Hex sha256 of samples, pairs and replay: ids, weights, plans and words; pictures are those of sealed drives."""
+        every = [*self.samples, *self.replay]
+        said = [(s.case_id, s.weight, s.reasoning, _words(s.analysis)) for s in every]
+        known = [(p.pair_id, p.weight, p.reasoning_chosen, _words(p.analysis)) for p in self.pairs]
+        arrays = [(s.input.history_m_rad, s.target_m, s.mask, s.negative_m) for s in every]
+        arrays += [(p.input.history_m_rad, p.chosen_m, p.chosen_mask, p.rejected_m) for p in self.pairs]
+        return _sha256(repr([said, known]), arrays)
+
+    def failed_digest(self) -> str:
+        """The same of the failed plans."""
+        said = [(plan.pair_id, plan.weight) for plan in self.failed]
+        return _sha256(repr(said), [(plan.plan_m, plan.mask) for plan in self.failed])
+
+
+def lessons(store: Store, found: Sources, expert: Sequence[DrivingSample], *, failed: bool) -> Lessons:
+    """Read a round's data.
+
+    Args:
+        store: Home of the drives.
+        found: What there is to learn from.
+        expert: Samples of its expert drives.
+        failed: Whether failed plans are wanted: KTO learns from them.
+    """
+    pairs = preference_pairs(store, found)
+    return Lessons(
+        recovery_samples(store, found, pairs),
+        pairs,
+        [*expert, *uneventful_replay(store, found)],
+        failed_plans(store, found) if failed else [],
+        found,
+    )
+
+
+def replay_samples(store: Store, drives: Rows, told: Told | None = None) -> list[DrivingSample]:
     """Every frame of the expert's successful drives.
 
     Args:
         store: The store.
-        episode_ids: Expert drives; failed ones are left out, since their plans led there.
+        drives: Rows of expert drives; failed ones are left out, since their plans led there.
         told: Called after each episode.
     """
-    wanted = set(episode_ids)
     samples: list[DrivingSample] = []
-    for row in queries.episodes(store, driver_kind="expert", role="train", whole=True, limit=1_000_000):
-        if row["episode_id"] not in wanted:
-            continue
+    for row in drives:
         if row["success"]:
             samples += expert_samples(EpisodeReader(store.home / row["path"]))
         if told is not None:
@@ -48,45 +102,34 @@ def replay_samples(store: Store, episode_ids: Sequence[str], told: Told | None =
     return samples
 
 
-def uneventful_replay(store: Store) -> list[DrivingSample]:
+def uneventful_replay(store: Store, found: Sources) -> list[DrivingSample]:
     """Every frame of the drives of earlier rounds that succeeded with nobody taking over and without a phantom brake.
 
     A policy that learnt from its own needless braking would brake more and more. Where drives were labelled state by
     state, what it did right in the others comes along.
     """
     whole = [
-        s
-        for row in queries.uneventful(store)
-        for s in uneventful_samples(EpisodeReader(store.home / row["path"]))
+        s for row in found.uneventful for s in uneventful_samples(EpisodeReader(store.home / row["path"]))
     ]
-    return whole + imitable_states(store)
+    return whole + imitable_states(store, found)
 
 
-def imitable_states(store: Store) -> list[DrivingSample]:
+def imitable_states(store: Store, found: Sources) -> list[DrivingSample]:
     """Positive states of SafeAlign's Algorithm 1, with their reasoning: what the policy did right in drives that went wrong.
 
     There are none before `loop pair` (or `pairs.every_episode`) has labelled drives.
     """
     readers = _Readers(store.home)
-    return [policy_sample(readers.of(row["episode_id"]), row["tick"]) for row in queries.imitable(store)]
+    return [policy_sample(readers.of(row["episode_id"]), row["tick"]) for row in found.imitable]
 
 
-def preference_pairs(store: Store, up_to_round: int) -> list[PreferencePair]:
-    """Admitted pairs of all rounds so far (proof.md 11), with pictures and scenes.
-
-    Args:
-        store: The store.
-        up_to_round: Last round that counts.
-    """
+def preference_pairs(store: Store, found: Sources) -> list[PreferencePair]:
+    """Admitted pairs of all rounds so far (proof.md 11), with pictures and scenes."""
     readers = _Readers(store.home)
-    return [
-        preference_pair(readers.of(row["episode_id"]), _pair_row(row))
-        for row in queries.pairs(store, admitted=True)
-        if row["round"] <= up_to_round
-    ]
+    return [preference_pair(readers.of(row["episode_id"]), _pair_row(row)) for row in found.admitted]
 
 
-def recovery_samples(store: Store, pairs: Sequence[PreferencePair]) -> list[DrivingSample]:
+def recovery_samples(store: Store, found: Sources, pairs: Sequence[PreferencePair]) -> list[DrivingSample]:
     """What SFT imitates of the takeovers: the driver's recoveries, and the corrections before them.
 
     A correction is the chosen side of a pair whose state the policy had brought about; its prompt may show the rejected
@@ -94,11 +137,12 @@ def recovery_samples(store: Store, pairs: Sequence[PreferencePair]) -> list[Driv
 
     Args:
         store: The store.
+        found: What there is to learn from.
         pairs: Of `preference_pairs`.
     """
     readers = _Readers(store.home)
     samples: list[DrivingSample] = []
-    for row in queries.segments(store, phase=Phase.RECOVERY.value, trains=True):
+    for row in found.recoveries:
         reader = readers.of(row["episode_id"])
         samples += driver_samples(reader, row["start_tick"], row["end_tick"], row["weight"])
     samples += [
@@ -119,34 +163,29 @@ def recovery_samples(store: Store, pairs: Sequence[PreferencePair]) -> list[Driv
     return samples
 
 
-def failed_plans(store: Store, up_to_round: int) -> list[FailedPlan]:
+def failed_plans(store: Store, found: Sources) -> list[FailedPlan]:
     """Unsafe plans of the policy at states for which no pair was admitted, since nothing good enough was known there.
 
     Only what was seen counts: a plan that ran into something outside the picture teaches phantom braking (proof.md 7).
-
-    Args:
-        store: The store.
-        up_to_round: Last round that counts.
     """
     readers = _Readers(store.home)
-    rows = [row for row in queries.pairs(store) if row["round"] <= up_to_round]
-    settled = {(row["episode_id"], row["tick"]) for row in rows if row["admitted"]}
-    found: dict[tuple[str, int, tuple[float, ...]], FailedPlan] = {}
-    for row in rows:
+    settled = {(row["episode_id"], row["tick"]) for row in found.admitted}
+    plans: dict[tuple[str, int, tuple[float, ...]], FailedPlan] = {}
+    for row in found.pairs:
         here, plan = (row["episode_id"], row["tick"]), tuple(row["rejected_m"])
         if (
             row["reject_reason"] not in NO_POSITIVE
             or not row["details"]["rejected_unsafe"]
             or row["source"] == PairSource.PREDICTED.value
             or here in settled
-            or (*here, plan) in found
+            or (*here, plan) in plans
         ):
             continue
         reader = readers.of(row["episode_id"])
         critical = row["critical_actor_id"]
         if critical and critical not in visible_agents(reader, row["tick"]):
             continue
-        found[(*here, plan)] = FailedPlan(
+        plans[(*here, plan)] = FailedPlan(
             input=policy_input(reader, row["tick"]),
             plan_m=np.array(plan, np.float32).reshape(PLAN_POINTS, 2),
             mask=np.ones(PLAN_POINTS, np.bool_),
@@ -155,7 +194,7 @@ def failed_plans(store: Store, up_to_round: int) -> list[FailedPlan]:
             case_id=row["case_id"],
             pair_id=row["pair_id"],
         )
-    return list(found.values())
+    return list(plans.values())
 
 
 class _Readers:
@@ -170,6 +209,18 @@ class _Readers:
         if episode_id not in self._open:
             self._open[episode_id] = EpisodeReader(self._home / "episodes" / episode_id)
         return self._open[episode_id]
+
+
+def _words(analysis: str | Analysis) -> str:
+    return analysis if isinstance(analysis, str) else analysis.full()
+
+
+def _sha256(text: str, arrays: Iterable[Sequence[Array | None]]) -> str:
+    made = hashlib.sha256(text.encode())
+    for values in arrays:
+        for value in values:
+            made.update(b"-" if value is None else np.ascontiguousarray(value).tobytes())
+    return made.hexdigest()
 
 
 def _pair_row(row: dict[str, Any]) -> PairRow:

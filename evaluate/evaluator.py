@@ -1,4 +1,4 @@
-"""Drives a generation on a suite's cases, and remembers: a case is driven once for a set of weights."""
+"""Drives a generation on a suite's cases, and remembers: a case is driven once for a set of weights and a setting."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ class Evaluator:
         rollouts: Gives the workers, started when something has to be driven.
         policy: Loads a generation's policy.
         progress: Where to say how far it is.
+        setting: `PolicyConfig.setting`: the same weights drive otherwise with another decoder.
     """
 
     def __init__(
@@ -61,11 +62,13 @@ class Evaluator:
         rollouts: Callable[[], AbstractContextManager[Fleet]],
         policy: Callable[[int], BatchPlanner],
         progress: Progress,
+        setting: str = "",
     ) -> None:
         self._store = store
         self._rollouts = rollouts
         self._policy = policy
         self._progress = progress
+        self._setting = setting
 
     def results(
         self,
@@ -122,7 +125,8 @@ class Evaluator:
             title: For the progress bar.
             stop: As of `results`.
         """
-        return self._results(weights_sha256, policy, name, cases, title, label=weights_sha256[:8], stop=stop)
+        key, label = f"{weights_sha256}{self._setting}", weights_sha256[:8]
+        return self._results(key, policy, name, cases, title, label=label, stop=stop)
 
     def _results(
         self,
@@ -180,7 +184,7 @@ class Evaluator:
 
     def silent(self) -> Evaluator:
         """The same, showing no progress."""
-        return Evaluator(self._store, self._rollouts, self._policy, Silent())
+        return Evaluator(self._store, self._rollouts, self._policy, Silent(), self._setting)
 
     def _known(self, key: str, name: str) -> dict[Case, CaseResult]:
         rows = queries.evaluations(self._store, weights_sha256=key, suite=name)
@@ -189,5 +193,5 @@ class Evaluator:
     def _key(self, generation: int | None, baseline: str) -> str:
         if generation is None:
             return baseline
-        sha256 = str(history.generation(self._store, generation)["sha256"])
-        return f"{sha256}+{baseline}" if baseline else sha256
+        key = f"{history.generation(self._store, generation)['sha256']}{self._setting}"
+        return f"{key}+{baseline}" if baseline else key

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config import GateConfig
+from ..config import LoopConfig
 from ..scoring.statistics import mcnemar_power
 from ..sim_bridge.scenarios.cases import suite
 from ..store import history, queries
@@ -52,25 +52,25 @@ class RunSummary:
         return plain
 
 
-def write_summary(store: Store, run_id: str, home: Path, gate: GateConfig, sitting_s: float) -> RunSummary:
+def write_summary(store: Store, run_id: str, home: Path, config: LoopConfig, sitting_s: float) -> RunSummary:
     """Read the run back, write `loop_report.png` and `loop_report.html` into the home.
 
     Args:
         store: The index.
         run_id: The run.
         home: Where to write.
-        gate: Sizes of the suites.
+        config: Sizes of the gate's suites, and with which decoder generations drove.
         sitting_s: Wall time of this sitting.
     """
-    champion = history.champion(store)
+    champion, gate = history.champion(store), config.gate
     if champion is None:
         raise ValueError("a run has a champion once generation 0 is deployed")
     decisions = tuple(queries.rounds(store, run_id=run_id))
     p_values = {int(d["challenger"]): float(d["details"]["p_value"]) for d in decisions}
     rows = tuple(
-        _row(store, generation, gate, champion, p_values.get(int(generation["generation"])))
+        _row(store, generation, config, champion, p_values.get(int(generation["generation"])))
         for generation in queries.generations(store)
-        if queries.evaluations(store, weights_sha256=generation["sha256"], suite="longtail")
+        if _known(store, generation, config, "longtail", gate.longtail_cases)
     )
     picture = plot(rows, home / "loop_report.png")
     seconds = history.step_seconds(store, run_id)
@@ -104,11 +104,11 @@ def write_summary(store: Store, run_id: str, home: Path, gate: GateConfig, sitti
 
 
 def _row(
-    store: Store, generation: dict[str, Any], gate: GateConfig, champion: int, p_value: float | None
+    store: Store, generation: dict[str, Any], config: LoopConfig, champion: int, p_value: float | None
 ) -> GenerationRow:
     number = int(generation["generation"])
-    longtail = _known(store, generation["sha256"], "longtail", gate.longtail_cases)
-    nominal = _known(store, generation["sha256"], "nominal", gate.nominal_cases)
+    longtail = _known(store, generation, config, "longtail", config.gate.longtail_cases)
+    nominal = _known(store, generation, config, "nominal", config.gate.nominal_cases)
     tail, both = summarise(longtail), summarise([*longtail, *nominal])
     return GenerationRow(
         generation=number,
@@ -128,6 +128,9 @@ def _row(
     )
 
 
-def _known(store: Store, sha256: str, name: str, cases: int) -> list[CaseResult]:
-    known = {r.case: r for r in map(from_row, queries.evaluations(store, weights_sha256=sha256, suite=name))}
+def _known(
+    store: Store, generation: dict[str, Any], config: LoopConfig, name: str, cases: int
+) -> list[CaseResult]:
+    key = f"{generation['sha256']}{config.policy.setting}"
+    known = {r.case: r for r in map(from_row, queries.evaluations(store, weights_sha256=key, suite=name))}
     return [known[case] for case in suite(name, cases) if case in known]

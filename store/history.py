@@ -43,6 +43,18 @@ def champion(store: Store) -> int | None:
     return int(moves[-1]["to_generation"]) if moves else None
 
 
+def driven_as(store: Store) -> dict[int, str]:
+    """Under which key each generation's results are kept: the default setting's if it has any, else the last one's."""
+    rows = store.query(
+        "SELECT weights_sha256 AS key FROM evaluations WHERE NOT contains(weights_sha256, '+') "
+        "GROUP BY key ORDER BY max(created_utc), key"
+    )
+    last = {row["key"].split(":")[0]: row["key"] for row in rows}
+    plain = {row["key"] for row in rows}
+    hashes = {int(row["generation"]): str(row["sha256"]) for row in queries.generations(store)}
+    return {number: key if key in plain else last.get(key, key) for number, key in hashes.items()}
+
+
 def takeovers_per_km(store: Store) -> dict[int, float]:
     """Takeovers per km by generation, over the episodes that a driver watched."""
     return {
@@ -75,10 +87,11 @@ def status(home: Path) -> dict[str, Any]:
             "WHERE suite IN ('longtail', 'nominal') GROUP BY ALL"
         )
     }
+    keys = driven_as(store)
     generations = []
     for row in queries.generations(store):
-        tail = figures.get((row["sha256"], "longtail"), {})
-        nominal = figures.get((row["sha256"], "nominal"), {})
+        key = keys[int(row["generation"])]
+        tail, nominal = figures.get((key, "longtail"), {}), figures.get((key, "nominal"), {})
         generations.append(
             {
                 "generation": row["generation"],

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..vocabulary import FailedPlan, Phase, PreferencePair
@@ -19,7 +20,61 @@ from .queries import Rows
 from .rows import TrainingRow
 from .sealing import canonical, sha256_of
 
+ALL_ROUNDS = ALL_DRIVES = 1_000_000  # more than any home has
 PARTS = ("kind", "item_id", "episode_id", "takeover_id", "source", "weight", "content_sha256")
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What the index has for a round, as one moment saw it: training reads these rows, and these are kept.
+
+    Attributes:
+        pairs: Candidates of all rounds so far, left out ones with them.
+        recoveries: The drivers' segments that train.
+        experts: Whole drives of the expert, failed ones with them.
+        uneventful: Drives of earlier rounds that are replayed.
+        imitable: Safe states of other drives.
+        content: Hash of each sealed drive.
+    """
+
+    pairs: Rows
+    recoveries: Rows
+    experts: Rows
+    uneventful: Rows
+    imitable: Rows
+    content: dict[str, str]
+
+    @property
+    def admitted(self) -> Rows:
+        """The pairs that train."""
+        return [row for row in self.pairs if row["admitted"]]
+
+    @property
+    def watched(self) -> list[str]:
+        """Drives that teach by a pair, a recovery, or because nothing happened in them."""
+        rows = [*self.admitted, *self.recoveries, *self.uneventful]
+        return sorted({row["episode_id"] for row in rows})
+
+
+def sources(store: Store, up_to_round: int = ALL_ROUNDS) -> Sources:
+    """Read what there is to learn from, in one transaction: a driver's veto comes before all of it or after.
+
+    Args:
+        store: The store.
+        up_to_round: Last round whose pairs count.
+    """
+    with store.transaction() as moment:
+        content = moment.query("SELECT episode_id, content_sha256 FROM episodes")
+        return Sources(
+            pairs=[row for row in queries.pairs(moment) if row["round"] <= up_to_round],
+            recoveries=queries.segments(moment, phase=Phase.RECOVERY.value, trains=True),
+            experts=queries.episodes(
+                moment, driver_kind="expert", role="train", whole=True, limit=ALL_DRIVES
+            ),
+            uneventful=queries.uneventful(moment),
+            imitable=queries.imitable(moment),
+            content={row["episode_id"]: row["content_sha256"] for row in content},
+        )
 
 
 def keep_drives(store: Store, run_id: str, drives: Rows) -> None:
@@ -38,20 +93,24 @@ def keep_round(
     store: Store,
     run_id: str,
     round_number: int,
+    found: Sources,
     pairs: Sequence[PreferencePair],
     failed: Sequence[FailedPlan] = (),
 ) -> None:
     """Keep what a round learns from: its pairs, the drivers' recoveries, the drives that are replayed.
 
+    Nothing is asked of the index again: it may have changed since.
+
     Args:
         store: The store.
         run_id: The run.
         round_number: The round; with the run it names the generation to come.
+        found: What training reads.
         pairs: As they go into training.
         failed: Plans of refused pairs, if KTO learns from them.
     """
-    owners = {row["pair_id"]: row["takeover_id"] for row in queries.pairs(store)}
-    content = _content(store)
+    owners = {row["pair_id"]: row["takeover_id"] for row in found.pairs}
+    content = found.content
     rows = [
         TrainingRow(
             run_id,
@@ -59,7 +118,7 @@ def keep_round(
             kind,
             name,
             name.split("/")[0],
-            owners.get(name, ""),  # a driver's veto may have taken the pair away since it was read
+            owners[name],
             source,
             weight,
             content[name.split("/")[0]],
@@ -81,12 +140,11 @@ def keep_round(
             row["weight"],
             content[row["episode_id"]],
         )
-        for row in queries.segments(store, phase=Phase.RECOVERY.value, trains=True)
+        for row in found.recoveries
     ]
-    experts = queries.episodes(store, driver_kind="expert", role="train", whole=True, limit=1_000_000)
-    rows += [_drive(run_id, round_number, row, "expert") for row in experts if row["success"]]
-    rows += [_drive(run_id, round_number, row, "uneventful") for row in queries.uneventful(store)]
-    partly = sorted({row["episode_id"] for row in queries.imitable(store)})
+    rows += [_drive(run_id, round_number, row, "expert") for row in found.experts if row["success"]]
+    rows += [_drive(run_id, round_number, row, "uneventful") for row in found.uneventful]
+    partly = sorted({row["episode_id"] for row in found.imitable})
     rows += [
         TrainingRow(run_id, round_number, "replay", name, name, "", "imitable", 1.0, content[name])
         for name in partly
@@ -100,6 +158,18 @@ def keep_given(store: Store, run_id: str, model: str, qa: Path | None) -> None:
     if qa is not None:
         rows.append(TrainingRow(run_id, 0, "given", str(qa), "", "", "qa", 1.0, sha256_of(qa)))
     store.put_training(run_id, 0, rows)
+
+
+def given_model(store: Store, run_id: str) -> str | None:
+    """Checkpoint or hub id that a home's generation 0 was made from by `loop init`; None when it was taught here.
+
+    Args:
+        store: The store.
+        run_id: The run that makes generation 0, while there is none.
+    """
+    firsts = [row["run_id"] for row in queries.generations(store) if row["parent"] is None]
+    rows = kept(store, firsts[0] if firsts else run_id, 0)
+    return next((row["item_id"] for row in rows if (row["kind"], row["source"]) == ("given", "model")), None)
 
 
 def kept(store: Store, run_id: str, round_number: int) -> Rows:
@@ -128,8 +198,3 @@ def _drive(run_id: str, round_number: int, row: dict[str, object], source: str) 
     return TrainingRow(
         run_id, round_number, "replay", name, name, "", source, 1.0, str(row["content_sha256"])
     )
-
-
-def _content(store: Store) -> dict[str, str]:
-    rows = store.query("SELECT episode_id, content_sha256 FROM episodes")
-    return {row["episode_id"]: row["content_sha256"] for row in rows}

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 from ..errors import UsageError
+from ..vocabulary import TICK_S
 from . import history, learnt, queries
 from .database import DATABASE, Store
 from .ingest import TOMBSTONES
@@ -14,7 +15,6 @@ from .queries import Rows
 from .sealing import read_sealed_json
 
 GATE_SUITES = ("longtail", "nominal")
-TICK_S = 0.05
 
 
 def generation_named(store: Store, text: str) -> dict[str, Any]:
@@ -166,7 +166,8 @@ def became_of(store: Store, takeover: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         `takeover`, `segments`, `pairs` (admitted and left out), `generations` that trained on it, `later` (refined
-        from those), `champion`, and `scene`: how generations do on its scenario type in the gate's cases.
+        from those), `champion`, and `scene`: how generations do on its scenario type, over all their stored cases of the
+        gate's suites. A champion may have driven more of them than a challenger that was stopped early.
     """
     name = takeover["takeover_id"]
     segments = store.query(
@@ -201,9 +202,9 @@ def became_of(store: Store, takeover: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def cases_by_name(store: Store, sha256: str, suite: str) -> dict[str, dict[str, Any]]:
-    """Stored results of a set of weights on a suite."""
-    rows = queries.evaluations(store, weights_sha256=sha256, suite=suite)
+def cases_by_name(store: Store, key: str, suite: str) -> dict[str, dict[str, Any]]:
+    """Stored results of weights, by their key, on a suite."""
+    rows = queries.evaluations(store, weights_sha256=key, suite=suite)
     return {row["case_id"]: row for row in rows}
 
 
@@ -282,8 +283,9 @@ def _data(store: Store, generation: dict[str, Any]) -> dict[str, Any]:
 
 def _evidence(store: Store, judged: dict[str, Any], known: dict[int, dict[str, Any]]) -> dict[str, Any]:
     """The gate's evidence with its cases by name, from the stored results of both sides."""
-    old = cases_by_name(store, known[judged["from_generation"]]["sha256"], "longtail")
-    new = cases_by_name(store, known[judged["to_generation"]]["sha256"], "longtail")
+    setting = judged["evidence"].get("setting", "")
+    old = cases_by_name(store, f"{known[judged['from_generation']]['sha256']}{setting}", "longtail")
+    new = cases_by_name(store, f"{known[judged['to_generation']]['sha256']}{setting}", "longtail")
     both = sorted(old.keys() & new.keys())
     return {
         "champion": judged["from_generation"],
@@ -318,10 +320,10 @@ def _replayed(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _scene(store: Store, scenario: str, decoy: bool) -> Rows:
-    """Success of each generation on a scenario type in the gate's cases."""
+    """Success of each generation on a scenario type, over its stored cases of the gate's suites."""
     return store.query(
         "SELECT generation, count(*) AS cases, sum(success::INT)::INT AS passed, avg(ds) AS ds FROM evaluations "
         "WHERE scenario = ? AND decoy = ? AND suite IN (SELECT unnest(?)) AND generation IS NOT NULL "
-        "AND weights_sha256 IN (SELECT sha256 FROM generations) GROUP BY generation ORDER BY generation",
-        [scenario, decoy, list(GATE_SUITES)],
+        "AND weights_sha256 IN (SELECT unnest(?)) GROUP BY generation ORDER BY generation",
+        [scenario, decoy, list(GATE_SUITES), list(history.driven_as(store).values())],
     )

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import UsageError
-from .database import Store
+from .database import Store, Transaction
 from .journal import JSON_COLUMNS
 
 Rows = list[dict[str, Any]]
+Readable = Store | Transaction  # several queries in a transaction see the same state
 
 
 def episodes(
-    store: Store,
+    store: Readable,
     *,
     scenario: str | None = None,
     case_id: str | None = None,
@@ -109,7 +110,7 @@ def takeover_rates(store: Store) -> Rows:
     return store.query("SELECT * FROM takeover_rates ORDER BY generation")
 
 
-def uneventful(store: Store) -> Rows:
+def uneventful(store: Readable) -> Rows:
     """Drives that teach by what did not happen: watched, successful, nobody intervened.
 
     A human's must have a label that lets them train: practice, a discarded drive, and one with gas overrides have none.
@@ -124,18 +125,8 @@ def uneventful(store: Store) -> Rows:
     return _decoded(rows)
 
 
-def training_episodes(store: Store, up_to_round: int) -> list[str]:
-    """Watched episodes that a round trains on: by a pair, a recovery, or because nothing happened in them."""
-    found = store.query(
-        "SELECT episode_id FROM pairs WHERE admitted AND round <= ? "
-        "UNION SELECT episode_id FROM segments WHERE train_mask AND phase = 'recovery'",
-        [up_to_round],
-    )
-    return sorted({row["episode_id"] for row in found} | {row["episode_id"] for row in uneventful(store)})
-
-
 def segments(
-    store: Store,
+    store: Readable,
     *,
     phase: str | None = None,
     session_id: str | None = None,
@@ -156,7 +147,11 @@ def segments(
 
 
 def pairs(
-    store: Store, *, round_number: int | None = None, admitted: bool | None = None, source: str | None = None
+    store: Readable,
+    *,
+    round_number: int | None = None,
+    admitted: bool | None = None,
+    source: str | None = None,
 ) -> Rows:
     """Pair candidates, in order of round, episode and tick."""
     terms, params = _equal({"round": round_number, "admitted": admitted, "source": source})
@@ -180,7 +175,7 @@ def safety_labels(store: Store, *, episode_id: str | None = None, label: str | N
     return store.query(f"SELECT * FROM safety_labels WHERE {_all(terms)} ORDER BY episode_id, tick", params)
 
 
-def imitable(store: Store) -> Rows:
+def imitable(store: Readable) -> Rows:
     """States of drives that did not go well as a whole from which the policy itself drove on safely.
 
     Expert drives and uneventful ones are left out: they are replayed as a whole.

@@ -222,7 +222,7 @@ class TrainingRow:
         takeover_id: "" for none.
         source: Of a pair its `PairSource`; of a failed plan policy; of a recovery human; of a replay expert, grounding,
             uneventful or imitable; of what was given model or qa.
-        weight: In the losses.
+        weight: Of its label; the stages' own shares come on top, and what the probe holds out has none.
         content_sha256: Of the sealed drive, or of the file given; "" when there is none.
     """
 
@@ -259,7 +259,7 @@ class GenerationRow:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRow:
-    """One closed-loop case, cached by the hash of what drove it (a baseline names itself)."""
+    """One closed-loop case, cached by the hash of what drove it and its `PolicyConfig.setting` (a baseline names itself)."""
 
     TABLE: ClassVar[str] = "evaluations"
     KEY: ClassVar[tuple[str, ...]] = ("weights_sha256", "suite", "case_id")

@@ -8,10 +8,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from takeover import ablate
 from takeover.ablate import Ablation
+from takeover.collect.training_data import Lessons
 from takeover.errors import UsageError
 from takeover.evaluate.closed_loop import CaseResult
 from takeover.evaluate.evaluator import Silent
@@ -19,7 +21,17 @@ from takeover.loop import RunConfig
 from takeover.refine.arms import parse_arms
 from takeover.refine.config import RefineConfig
 from takeover.refine.report import StageReport
-from takeover.vocabulary import Case
+from takeover.store.learnt import Sources
+from takeover.vocabulary import (
+    Case,
+    Command,
+    DrivingSample,
+    FailedPlan,
+    PairSource,
+    PolicyInput,
+    PreferencePair,
+    Role,
+)
 
 CONFIG = RefineConfig.model_validate(
     {
@@ -32,6 +44,27 @@ CONFIG = RefineConfig.model_validate(
 )
 
 
+NOTHING_FOUND = Sources([], [], [], [], [], {})
+SEEN = PolicyInput(
+    np.zeros((2, 1, 4, 4, 3), np.uint8), np.zeros((4, 3), np.float32), 8.0, 0.0, 0.0, Command.FOLLOW_LANE
+)
+PLAN, ALL = np.zeros((8, 2), np.float32), np.ones(8, np.bool_)
+
+
+def sample(weight: float = 1.0) -> DrivingSample:
+    return DrivingSample(SEEN, PLAN, ALL, "", weight, case_id="ParkedObstacle/3")
+
+
+def pair(name: str, weight: float = 1.0) -> PreferencePair:
+    return PreferencePair(
+        name, SEEN, PLAN, ALL, PLAN, PairSource.HUMAN, weight, Role.TRAIN, "ParkedObstacle/3", 1.0, 0.0
+    )
+
+
+def plan(weight: float) -> FailedPlan:
+    return FailedPlan(SEEN, PLAN, ALL, weight, Role.TRAIN, "ParkedObstacle/3", "p9")
+
+
 class Home:
     """A loop whose training and driving are counted, not done."""
 
@@ -39,15 +72,21 @@ class Home:
         self.home, self.config, self.progress = home, RunConfig(refine=CONFIG), Silent()
         self.trained: list[tuple[int, int]] = []
         self.store = None
+        self.samples, self.pairs, self.failed = (
+            [sample()] * 10,
+            [pair(f"p{i}") for i in range(4)],
+            [plan(1.0)],
+        )
         self.evaluator = self
         self.champions = SimpleNamespace(policy=lambda generation, fresh=False: Weights())
 
     def rollouts(self) -> Any:
         return nullcontext()
 
-    def training_data(self, number: int) -> Any:
-        sample = SimpleNamespace(negative_m=None)
-        return [sample] * 10, [SimpleNamespace(pair_id=f"p{i}") for i in range(4)], [sample] * 90
+    def training_data(self, number: int, *, failed: bool) -> Lessons:
+        return Lessons(
+            self.samples, self.pairs, [sample()] * 90, self.failed if failed else [], NOTHING_FOUND
+        )
 
     def silent(self) -> Any:
         return self
@@ -92,8 +131,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     return made
 
 
-def run(home: Home, minutes: float = 0.0) -> dict[str, Any]:
-    arms = parse_arms("sft;sft,dpo;sft,dpo,grpo")
+def run(home: Home, minutes: float = 0.0, arms_text: str = "sft;sft,dpo;sft,dpo,grpo") -> dict[str, Any]:
+    arms = parse_arms(arms_text)
     job = Ablation(home, arms, [0, 1], cases=10, nominal_cases=3, name="longtail", generation=0)  # type: ignore[arg-type]
     return job.run(minutes)[1]
 
@@ -129,9 +168,30 @@ def test_a_budget_leaves_a_report_of_what_is_done(home: Home, monkeypatch: pytes
 
 def test_another_configuration_is_another_ablation(home: Home) -> None:
     run(home)
-    home.config = RunConfig(refine={"sft": {"max_steps": 7}})
+    for number, policy in enumerate(({}, {"decoder": "flow"}, {"context": "prompt+reasoning"}), start=2):
+        home.config = RunConfig(refine={"sft": {"max_steps": 7}}, policy=policy)  # type: ignore[arg-type]
+        run(home)
+        run(home)
+        assert len(home.trained) == 6 * number
+
+
+def test_other_data_are_another_ablation(home: Home) -> None:
+    run(home)
+    home.pairs = [pair("p0", 2.0), *home.pairs[1:]]  # a relapse doubles a weight
     run(home)
     assert len(home.trained) == 12
+    home.samples = [sample(0.5), *home.samples[1:]]
+    run(home)
+    assert len(home.trained) == 18
+
+
+def test_failed_plans_are_data_of_the_arms_that_learn_from_them(home: Home) -> None:
+    arms = "sft;sft,kto"
+    run(home, arms_text=arms)
+    assert len(home.trained) == 4
+    home.failed = [plan(2.0)]
+    run(home, arms_text=arms)
+    assert len(home.trained) == 6  # both seeds of sft + kto; the runs of sft stand
 
 
 def test_nonsense_is_refused(home: Home) -> None:

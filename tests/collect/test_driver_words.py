@@ -14,6 +14,7 @@ from takeover.errors import UsageError
 from takeover.store import queries
 from takeover.store.database import Store
 from takeover.store.episodes import EpisodeReader
+from takeover.store.learnt import sources
 from takeover.vocabulary import Phase, Reason, Verdict
 
 from .takeovers import ONSET, record
@@ -34,8 +35,8 @@ def stored(home: Path, **changes: Any) -> tuple[Store, str]:
 
 
 def lessons(store: Store) -> tuple[int, int]:
-    pairs = preference_pairs(store, up_to_round=5)
-    return len(pairs), len(recovery_samples(store, pairs))
+    pairs = preference_pairs(store, sources(store, 5))
+    return len(pairs), len(recovery_samples(store, sources(store), pairs))
 
 
 def test_an_unlabelled_takeover_has_the_reason_that_was_measured(tmp_path: Path) -> None:
@@ -54,7 +55,7 @@ def test_a_veto_in_the_drive_stays_in_the_log_and_never_trains(tmp_path: Path, v
     assert {r["reject_reason"] for r in queries.pairs(store)} == {f"verdict_{verdict}"}
     assert store.query("SELECT count(*) AS n FROM segments WHERE phase = 'negative'")[0]["n"] == 1
     assert lessons(store) == (0, 0)
-    assert queries.training_episodes(store, 5) == []
+    assert sources(store, 5).watched == []
 
 
 @pytest.mark.parametrize("reason", ["wish", "system_fault"])
@@ -84,7 +85,7 @@ def test_practice_never_trains(tmp_path: Path) -> None:
     assert store.query("SELECT reason, trains FROM takeovers") == [{"reason": "training", "trains": False}]
     assert {r["reject_reason"] for r in queries.pairs(store)} == {"reason_training"}
     assert lessons(store) == (0, 0)
-    assert queries.training_episodes(store, 5) == []
+    assert sources(store, 5).watched == []
 
 
 def test_a_word_after_sealing_vetoes_and_survives_a_rebuild(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from takeover.collect.training_data import imitable_states, preference_pairs, un
 from takeover.errors import UsageError
 from takeover.store import queries
 from takeover.store.database import Store
+from takeover.store.learnt import sources
 from takeover.vocabulary import Role
 
 from .takeovers import ONSET, record
@@ -53,7 +54,7 @@ def test_pairs_of_every_drive(home: Path) -> None:
     assert by_round == {"train": 3, "gate": 0}
     assert {row["round"] for row in made if not row["takeover_id"]} == {0}
     assert not [row for row in made if row["admitted"] and row["role"] != "train"]
-    assert len(preference_pairs(store, up_to_round=3)) == len(rows(store, admitted=True))
+    assert len(preference_pairs(store, sources(store, 3))) == len(rows(store, admitted=True))
 
 
 def test_again_changes_nothing(home: Path) -> None:
@@ -129,11 +130,11 @@ def test_safe_states_of_bad_drives_are_replayed(tmp_path: Path, monkeypatch: pyt
     path = record(tmp_path, parked_y_m=8.0)
     store = Store(tmp_path)
     store.ingest_many([path])
-    assert not uneventful_replay(store)
+    assert not uneventful_replay(store, sources(store))
     pair_episodes(store)
-    (*_, last) = found = imitable_states(store)
+    (*_, last) = found = imitable_states(store, sources(store))
     assert len(found) == 8  # ticks 0 to 70: 4 s by the policy
     assert last.mask.all()
     assert last.target_m[-1] == pytest.approx([40.0, 0.0], abs=0.01)
     assert '"meta_actions": [["maintain", "keep"]' in last.reasoning
-    assert len(uneventful_replay(store)) == 8
+    assert len(uneventful_replay(store, sources(store))) == 8

@@ -10,6 +10,7 @@ import pytest
 from takeover.collect.labels import label_episode
 from takeover.collect.training_data import failed_plans, preference_pairs, recovery_samples
 from takeover.store.database import Store
+from takeover.store.learnt import sources
 from takeover.vocabulary import PairSource, Plan, Reason
 
 from . import takeovers
@@ -37,7 +38,7 @@ def test_an_accelerator_override_teaches_that_the_plan_was_too_slow(
     monkeypatch.setattr(takeovers, "keep_speed", hesitant)
     gas = [("gas_override", 45, {}), ("gas_override_end", 55, {})]
     store = stored(tmp_path, parked_y_m=12.0, events=gas)
-    pairs = [p for p in preference_pairs(store, up_to_round=1) if "/gas45/" in p.pair_id]
+    pairs = [p for p in preference_pairs(store, sources(store, 1)) if "/gas45/" in p.pair_id]
     assert pairs, "the override has made no pair"
     for pair in pairs:
         assert pair.source is PairSource.COUNTERFACTUAL
@@ -46,7 +47,7 @@ def test_an_accelerator_override_teaches_that_the_plan_was_too_slow(
         assert pair.score_chosen > pair.score_rejected + 0.1  # progress is part of the score
     rows = store.query("SELECT reason, trains FROM takeovers WHERE takeover_id LIKE '%/gas45'")
     assert rows == [{"reason": Reason.TOO_SLOW.value, "trains": True}]
-    samples = recovery_samples(store, pairs)
+    samples = recovery_samples(store, sources(store), pairs)
     slow = [s for s in samples if s.negative_m is not None]
     assert len(slow) == len(pairs), "SFT gets each as a correction with its negative"
     # 20 m and a stand against 30 m and more: behind at the end, and what to do is to speed up
@@ -59,15 +60,15 @@ def test_failed_plans_are_unsafe_seen_and_without_a_pair(tmp_path: Path) -> None
     rows = store.query("SELECT reject_reason, tick, details, rejected_m FROM pairs")
     assert {row["reject_reason"] for row in rows} >= {"too_short"}
     settled = {row["tick"] for row in rows if not row["reject_reason"]}
-    plans = failed_plans(store, up_to_round=1)
+    plans = failed_plans(store, sources(store, 1))
     assert plans
     for plan in plans:
         assert plan.plan_m[:, 0] == pytest.approx(5.0 * np.arange(1, 9))  # it keeps its speed into the car
         assert plan.mask.all()
     assert len({plan.input.speed_mps for plan in plans} & settled) == 0
-    assert failed_plans(store, up_to_round=0) == []
+    assert failed_plans(store, sources(store, 0)) == []
 
 
 def test_failed_plans_that_nobody_could_see_are_left_out(tmp_path: Path) -> None:
     store = stored(tmp_path, ticks=100, visible_px=3)
-    assert failed_plans(store, up_to_round=1) == []
+    assert failed_plans(store, sources(store, 1)) == []

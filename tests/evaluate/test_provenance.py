@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from takeover.cli import app
+from takeover.errors import RegistryError
 from takeover.evaluate.evaluator import Silent
 from takeover.evaluate.provenance import failed_code, why
 from takeover.loop import Loop, RunConfig
@@ -99,6 +102,10 @@ def verdicts(found: dict[str, Any]) -> dict[str, bool | None]:
     return {check["name"]: check["ok"] for check in found["checks"]}
 
 
+def detail(found: dict[str, Any], name: str) -> str:
+    return str(next(check["detail"] for check in found["checks"] if check["name"] == name))
+
+
 def failed(found: dict[str, Any]) -> list[str]:
     return [name for name, ok in verdicts(found).items() if ok is False]
 
@@ -118,6 +125,7 @@ def test_a_generation_made_by_init(home: Path) -> None:
         "gate against the stored cases": None,
     }
     assert [item["source"] for item in found["data"]["items"]] == ["model"]
+    assert found["origin"]["base"] == str(home / "given")  # not the preset, which nothing was made from
 
 
 def test_a_round_that_is_sound(home: Path) -> None:
@@ -176,6 +184,140 @@ def test_a_changed_list_of_data_or_case(home: Path) -> None:
     found = why(home, "1")
     store.put([EvaluationRow(**case)])
     assert failed(found) == ["gate against the stored cases"]
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "name", "words"),
+    [
+        ("complete", "false", "registered version", "an incomplete generation 1"),
+        ("generation", "7", "registered version", "is generation 7"),
+        ("sha256", "f" * 64, "manifest against MLflow and our log", "MLflow's tag says ffffffffffff"),
+    ],
+)
+def test_a_changed_tag_of_the_registered_version(
+    home: Path, tag: str, value: str, name: str, words: str
+) -> None:
+    registry = Registry(home)
+    good = registry.version(2).tags[tag]
+    registry.client.set_model_version_tag(registry.model, "2", tag, value)
+    found = why(home, "1")
+    registry.client.set_model_version_tag(registry.model, "2", tag, good)
+    assert failed(found) == [name]
+    assert words in detail(found, name)
+    assert failed_code(found) == 9
+
+
+@pytest.mark.parametrize("name", ["added.json", "model.safetensors"])
+def test_an_added_or_a_missing_file_of_the_registered_version(home: Path, name: str) -> None:
+    path = Registry(home).resolve("1").path / name
+    there = path.exists()
+    if there:
+        path.rename(home / name)
+    else:
+        path.write_text("{}")
+    found = why(home, "1")
+    if there:
+        (home / name).rename(path)
+    else:
+        path.unlink()
+    assert failed(found) == ["files against the manifest"]
+    assert f"{name} {'is missing' if there else 'was added'}" in detail(found, "files against the manifest")
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"sha256": "f" * 64}, ["manifest against MLflow and our log"]),
+        ({"parent": None}, ["origin against our log"]),
+        ({"round": 2}, ["origin against our log"]),
+        (
+            {"version": "1"},
+            ["registered version", "manifest against MLflow and our log", "origin against our log"],
+        ),
+    ],
+)
+def test_a_changed_row_of_our_log(home: Path, changes: dict[str, Any], names: list[str]) -> None:
+    store = Store(home)
+    row = history.generation(store, 1)
+    store.put([GenerationRow(**{**row, **changes})])
+    found = why(home, "1")
+    store.put([GenerationRow(**row)])
+    assert failed(found)[: len(names)] == names
+    assert failed_code(found) == 9
+
+
+def test_a_dataset_that_mlflow_does_not_have(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "training data against MLflow's dataset"
+    monkeypatch.setattr(Registry, "datasets", lambda *_: {})
+    found = why(home, "1")
+    assert (failed(found), failed_code(found)) == ([name], 9)
+    assert "None in MLflow" in detail(found, name)
+
+    def silent(*_: Any) -> dict[str, str]:
+        raise RegistryError("the server does not answer")
+
+    monkeypatch.setattr(Registry, "datasets", silent)
+    assert failed(why(home, "1")) == [name]
+
+
+def test_ids_of_a_manifest_from_before_weights_were_kept(home: Path) -> None:
+    """16 hex digits of sha256 over the ids: right for the ids that the loop's step names, and for no others."""
+    store, name = Store(home), "training data against the manifest"
+    rows = [TrainingRow(**one) for one in learnt.kept(store, "run", 1)]
+    manifest = Registry(home).resolve("1").path / MANIFEST
+    good = manifest.read_text(encoding="utf-8")
+    digest = json.loads(good)["provenance"]["data_sha256"]
+    ids = hashlib.sha256(b'["a/0/human/30"]').hexdigest()[:16]
+    store.put_training("run", 1, [])
+    for told, data, ok in (
+        (ids, ["a/0/human/30"], True),
+        (ids, ["a/0/human/40"], False),
+        (ids, [], None),
+        (digest, [], False),
+    ):
+        store.mark_step("run", 1, "refine", payload={"stages": [], "data": data})
+        manifest.write_text(good.replace(digest, told), encoding="utf-8")
+        assert verdicts(why(home, "1"))[name] is ok, (told, data)
+    manifest.write_text(good, encoding="utf-8")
+    store.write(lambda open_one: open_one.connection.execute("DELETE FROM steps"))
+    store.put_training("run", 1, rows)
+    assert failed(why(home, "1")) == []
+
+
+def test_another_drive_and_a_lost_one(home: Path, tmp_path: Path) -> None:
+    drive = next((home / "episodes").glob("*/*.seg")).parent
+    drive.rename(tmp_path / "good")
+    found = why(home, "1")
+    assert failed(found) == ["drives against their seals"]
+    other = record(tmp_path / "other", drive.name, ticks=50)  # sealed, of the same name: sound in itself
+    other.rename(drive)
+    found = why(home, "1")
+    shutil.rmtree(drive)
+    (tmp_path / "good").rename(drive)
+    assert failed(found) == ["drives against their seals"]
+    assert "holds another drive than the one that trained" in detail(found, "drives against their seals")
+    assert failed_code(found) == 5
+    assert failed(why(home, "1")) == []
+
+
+def test_a_gate_that_did_not_count_so(home: Path) -> None:
+    store, name = Store(home), "gate against the stored cases"
+    row = store.query("SELECT * FROM promotions WHERE promotion_id = 'p1'")[0]
+    evidence = json.loads(row["evidence"])
+
+    def judged(**changes: Any) -> dict[str, Any]:
+        store.put([PromotionRow(**{**row, "evidence": {**evidence, **changes}})])
+        found = why(home, "1")
+        store.put([PromotionRow(**{**row, "evidence": evidence})])
+        return found
+
+    for changes in ({"p_value": P_VALUE / 2}, {"gained": 3}, {"lost": 0}):
+        found = judged(**changes)
+        assert (failed(found), failed_code(found)) == ([name], 3), changes
+    assert verdicts(judged(cases=4))[name] is None  # more was driven since: it cannot be counted again
+    assert (
+        verdicts(judged(setting=":flow:prompt"))[name] is None
+    )  # and these cases were driven by another decoder
 
 
 def test_the_commands_print_both_ways(home: Path) -> None:

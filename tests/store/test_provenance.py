@@ -117,6 +117,11 @@ def home(tmp_path: Path) -> Home:
     return Home(store, *ids, expert.name)
 
 
+def keep(store: Store, number: int) -> None:
+    """A round reads its data, and keeps what it read."""
+    learnt.keep_round(store, "run", number, learnt.sources(store), as_trained(store))
+
+
 def register(store: Store, number: int, parent: int | None, gate: str) -> None:
     """A generation with its stored results on four cases, judged against its parent."""
     sha256 = f"{number}" * 64
@@ -133,7 +138,7 @@ def register(store: Store, number: int, parent: int | None, gate: str) -> None:
 
 
 def test_what_a_round_read_stays_as_it_was(home: Home) -> None:
-    learnt.keep_round(home.store, "run", 1, as_trained(home.store))
+    keep(home.store, 1)
     register(home.store, 1, None, "start")
     kept = learnt.kept(home.store, "run", 1)
     assert [
@@ -152,10 +157,28 @@ def test_what_a_round_read_stays_as_it_was(home: Home) -> None:
         "SELECT item_id, weight FROM generation_data WHERE generation = 1 AND kind = 'pair' ORDER BY 1"
     )
     assert {row["weight"] for row in view} == {1.0, 0.25}
-    learnt.keep_round(home.store, "run", 1, as_trained(home.store))  # read again: as it is now, nothing twice
+    keep(home.store, 1)  # read again: as it is now, nothing twice
     again = learnt.kept(home.store, "run", 1)
     assert len(again) == len(kept)
     assert learnt.digest(again) != before
+
+
+def test_what_changes_while_a_round_reads_is_not_kept(home: Home) -> None:
+    found, pairs = learnt.sources(home.store), as_trained(home.store)
+    home.store.put_labels([home.anna], [], [], [])  # the driver takes it all back, before the list is written
+    record(home.store.episodes, driver_kind="expert", outcome=replace(OUTCOME, takeovers=0))
+    home.store.recover()
+    learnt.keep_round(home.store, "run", 1, found, pairs)
+    kept = learnt.kept(home.store, "run", 1)
+    assert [(r["kind"], r["takeover_id"]) for r in kept if r["episode_id"] == home.anna] == [
+        ("pair", f"{home.anna}/0"),
+        ("pair", f"{home.anna}/0"),
+        ("recovery", f"{home.anna}/0"),
+    ]
+    assert [r["item_id"] for r in kept if r["kind"] == "replay"] == [home.expert]
+    assert found.watched == sorted([home.anna, home.ben])
+    assert learnt.sources(home.store).watched == [home.ben]
+    assert learnt.sources(home.store, 0).pairs == []
 
 
 def test_generation_zero_says_which_drives_taught_what(home: Home) -> None:
@@ -178,7 +201,7 @@ def test_what_loop_init_was_given(tmp_path: Path) -> None:
 
 def test_made_of_names_parents_drivers_and_cases(home: Home) -> None:
     register(home.store, 0, None, "start")
-    learnt.keep_round(home.store, "run", 1, as_trained(home.store))
+    keep(home.store, 1)
     register(home.store, 1, 0, "inconclusive")
     evidence = {"gained": 2, "lost": 1, "cases": 4, "p_value": 0.5, "outcome": "inconclusive"}
     home.store.put([PromotionRow("p1", 0, 1, "inconclusive", False, evidence, "run", 1)])
@@ -217,7 +240,7 @@ def test_a_takeover_is_told_to_its_driver(home: Home, monkeypatch: pytest.Monkey
     found = provenance.became_of(home.store, provenance.takeover_named(home.store, home.anna[:8]))
     assert story(found)[1].endswith("and no generation has learnt from it yet.")
     for number, gate in ((1, "inconclusive"), (2, "promote")):
-        learnt.keep_round(home.store, "run", number, as_trained(home.store))
+        keep(home.store, number)
         register(home.store, number, 0, gate)
     home.store.put([PromotionRow("p2", 0, 2, "promote", False, {})])
     found = provenance.became_of(home.store, provenance.takeover_named(home.store, f"{home.anna}/0"))
@@ -239,7 +262,7 @@ def test_a_failed_plan_belongs_to_its_takeover(home: Home) -> None:
     pair = as_trained(home.store)[0]
     refused = f"{home.anna}/0/human/40"
     plan = FailedPlan(pair.input, pair.rejected_m, pair.chosen_mask, 0.5, Role.TRAIN, "c", refused)
-    learnt.keep_round(home.store, "run", 1, [], [plan])
+    learnt.keep_round(home.store, "run", 1, learnt.sources(home.store), [], [plan])
     register(home.store, 1, None, "start")
     found = provenance.became_of(home.store, provenance.takeover_named(home.store, home.anna))
     assert [(g["pairs"], g["failed_plans"], g["weight"]) for g in found["generations"]] == [(0, 1, 1.5)]
@@ -257,7 +280,7 @@ def test_generations_from_before_data_were_kept_are_read_from_their_steps(home: 
 
 def test_a_forgotten_driver_leaves_ids_alone(home: Home) -> None:
     register(home.store, 0, None, "start")
-    learnt.keep_round(home.store, "run", 1, as_trained(home.store))
+    keep(home.store, 1)
     register(home.store, 1, 0, "inconclusive")
     before = learnt.digest(learnt.kept(home.store, "run", 1))
     assert forget(home.store, ANNA).trained == (1,)  # no step names it: what was kept does
