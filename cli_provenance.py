@@ -17,7 +17,8 @@ def why(
 ) -> None:
     """Show what made a generation: parents, data, drivers, stages, the gate's evidence; checked by hashes.
 
-    A failed check ends with its exit code: 9 registered files, 3 data or gate, 5 drives.
+    A failed check ends with its exit code: 9 what MLflow has (version, files, origin, dataset), 3 the list of data or
+    the gate, 5 drives.
 
     Examples:
       loop why 4

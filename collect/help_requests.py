@@ -238,7 +238,8 @@ class Asked:
 
     Attributes:
         reasons: How often, by `HelpReason`.
-        false: Requests that no takeover and no infraction followed within REQUEST_S.
+        false: Requests after which help was not needed within REQUEST_S: no takeover that the policy caused, and no
+            infraction while it drove. A takeover at the driver's wish is none.
         hours: Of the policy's driving.
     """
 

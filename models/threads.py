@@ -1,4 +1,4 @@
-"""How many threads torch may use: one for planning, more where only training runs."""
+"""How many threads torch may use: one for planning, more for training."""
 
 from __future__ import annotations
 

@@ -440,7 +440,7 @@ class RefineConfig(Section):
         2,
         ge=1,
         le=64,
-        description="cores that training takes, if there are so many; no drives need them then",
+        description="cores that training takes, if there are so many; drives beside it (round 1) share them",
     )
 
 

@@ -166,8 +166,9 @@ def became_of(store: Store, takeover: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         `takeover`, `segments`, `pairs` (admitted and left out), `generations` that trained on it, `later` (refined
-        from those), `champion`, and `scene`: how generations do on its scenario type, over all their stored cases of the
-        gate's suites. A champion may have driven more of them than a challenger that was stopped early.
+        from those), `champion`, `scene` (how generations do on its scenario type, over all their stored cases of the
+        gate's suites: one that was given up early has fewer), and `compared`: champion and the generation that failed, on
+        the cases that both have driven; None if they are one, or there is no such case.
     """
     name = takeover["takeover_id"]
     segments = store.query(
@@ -191,14 +192,16 @@ def became_of(store: Store, takeover: dict[str, Any]) -> dict[str, Any]:
         takeover["onset_tick"] * TICK_S,
         (takeover["handback_tick"] - takeover["onset_tick"]) * TICK_S,
     )
+    champion = history.champion(store) if known else None
     return {
         "takeover": {**takeover, "onset_s": onset_s, "driven_s": driven_s},
         "segments": segments,
         "pairs": pairs,
         "generations": trained,
         "later": later,
-        "champion": history.champion(store) if known else None,
+        "champion": champion,
         "scene": _scene(store, takeover["scenario"], takeover["decoy"]),
+        "compared": _compared(store, takeover, champion),
     }
 
 
@@ -327,3 +330,18 @@ def _scene(store: Store, scenario: str, decoy: bool) -> Rows:
         "AND weights_sha256 IN (SELECT unnest(?)) GROUP BY generation ORDER BY generation",
         [scenario, decoy, list(GATE_SUITES), list(history.driven_as(store).values())],
     )
+
+
+def _compared(store: Store, takeover: dict[str, Any], champion: int | None) -> dict[str, int] | None:
+    """How champion and failed generation do on the cases of a takeover's scenario type that both have driven."""
+    failed = int(takeover["generation"]) if takeover["generation"].isdigit() else None
+    keys = history.driven_as(store)
+    if champion is None or failed == champion or failed not in keys:
+        return None
+    found = store.query(
+        "SELECT count(*) AS cases, sum(n.success::INT)::INT AS champion, sum(t.success::INT)::INT AS failed "
+        "FROM evaluations AS n JOIN evaluations AS t USING (suite, case_id) WHERE n.weights_sha256 = ? "
+        "AND t.weights_sha256 = ? AND n.scenario = ? AND n.decoy = ? AND suite IN (SELECT unnest(?))",
+        [keys[champion], keys[failed], takeover["scenario"], takeover["decoy"], list(GATE_SUITES)],
+    )[0]
+    return found if found["cases"] else None

@@ -22,7 +22,10 @@ def story(found: dict[str, Any]) -> list[str]:
 
 
 def clock(takeover: dict[str, Any]) -> datetime:
-    """When the driver took over, by the wall clock of this machine's zone, to some seconds."""
+    """About when the driver took over, in this machine's zone: the drive's beginning and the simulated time since then.
+
+    Pauses are not counted, and an unattended drive runs faster than the clock.
+    """
     begun = datetime.fromisoformat(takeover["drive_utc"]).astimezone()
     return begun + timedelta(seconds=float(takeover["onset_s"]))
 
@@ -85,15 +88,20 @@ def _now(found: dict[str, Any]) -> str:
     scene = {row["generation"]: row for row in found["scene"]}
     if champion not in scene:
         return f"How the champion does on {title} has not been measured."
-    now = scene[champion]
-    said = f"On {title} in the gate's cases the champion, generation {champion}, passes {now['passed']} of {now['cases']}"
     failed = int(takeover["generation"]) if takeover["generation"].isdigit() else None
-    if failed == champion:
-        return f"{said}; it is the one that failed here."
-    if failed in scene:
-        then = scene[failed]
-        return f"{said}; generation {failed}, which failed here, passed {then['passed']} of {then['cases']}."
-    return f"{said}."
+    both = found["compared"]
+    if both is not None:
+        return (
+            f"On the {_count(both['cases'], f'{title} case')} of the gate's suites that both have driven the champion, "
+            f"generation {champion}, passes {both['champion']}; generation {failed}, which failed here, passed "
+            f"{both['failed']}."
+        )
+    now = scene[champion]
+    said = (
+        f"On the {title} cases of the gate's suites that it has driven the champion, generation {champion}, passes "
+        f"{now['passed']} of {now['cases']}"
+    )
+    return f"{said}; it is the one that failed here." if failed == champion else f"{said}."
 
 
 def _count(number: int, one: str, many: str = "") -> str:

@@ -69,6 +69,6 @@ def asked_words(row: dict[str, Any]) -> str:
         return "the policy never asked for help"
     why = ", ".join(f"{count} {_REASONS[HelpReason(name)]}" for name, count in sorted(row["reasons"].items()))
     return (
-        f"the policy asked for help: {why}; nothing followed {row['false']} of them, {row['false_per_hour']:.0f} false "
+        f"the policy asked for help: {why}; {row['false']} times no need followed, {row['false_per_hour']:.0f} false "
         f"requests an hour in {60.0 * row['hours']:.1f} minutes of its driving"
     )

@@ -248,14 +248,36 @@ def test_a_takeover_is_told_to_its_driver(home: Home, monkeypatch: pytest.Monkey
         "Your takeover of 00:00 (rule): generation 0 failed in ParkedObstacle/3 after 1.5 s, and you drove for 0.8 s.",
         "It went into 2 pairs and 1 recovery (1 candidate left out: score_gap 1), and shaped generations 1-2; "
         "promoted: 2.",
-        "On ParkedObstacle in the gate's cases the champion, generation 2, passes 4 of 4; generation 0, which failed "
-        "here, passed 1 of 4.",
+        "On the 4 ParkedObstacle cases of the gate's suites that both have driven the champion, generation 2, passes 4; "
+        "generation 0, which failed here, passed 1.",
     ]
     assert [(g["generation"], g["pairs"], g["recoveries"], g["weight"]) for g in found["generations"]] == [
         (1, 2, 1, 2.25),
         (2, 2, 1, 2.25),
     ]
     assert found["later"] == []
+
+
+def test_champion_and_failed_generation_are_compared_on_the_same_cases(home: Home) -> None:
+    """The champion has passed 4 of 4; generation 0, given up after its first two cases, 1 of 2: 2 against 1 of these."""
+    register(home.store, 0, None, "start")
+    register(home.store, 2, 0, "promote")
+    home.store.put([PromotionRow("p2", 0, 2, "promote", False, {})])
+    home.store.write(
+        lambda open_one: open_one.connection.execute(
+            "DELETE FROM evaluations WHERE generation = 0 AND seed >= 2"
+        )
+    )
+    found = provenance.became_of(home.store, provenance.takeover_named(home.store, f"{home.anna}/0"))
+    assert [(row["generation"], row["cases"], row["passed"]) for row in found["scene"]] == [
+        (0, 2, 1),
+        (2, 4, 4),
+    ]
+    assert found["compared"] == {"cases": 2, "champion": 2, "failed": 1}
+    home.store.put([PromotionRow("p3", 2, 0, "rollback", False, {})])
+    found = provenance.became_of(home.store, provenance.takeover_named(home.store, f"{home.anna}/0"))
+    assert found["compared"] is None
+    assert story(found)[-1].endswith("generation 0, passes 1 of 2; it is the one that failed here.")
 
 
 def test_a_failed_plan_belongs_to_its_takeover(home: Home) -> None:
