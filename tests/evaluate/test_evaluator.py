@@ -102,7 +102,8 @@ def test_figures_are_of_one_setting(store: Store) -> None:
     assert history.status(store.home)["generations"][0]["sr"] == 0.5
     assert [row.sr for row in write_summary(store, "run", store.home, LoopConfig(), 1.0).rows] == [0.5]
     assert [row.sr for row in write_summary(store, "run", store.home, flow, 1.0).rows] == [1.0]
-    takeover = {"takeover_id": "t", "scenario": CASES[1].scenario, "decoy": CASES[1].decoy, "onset_tick": 1}
-    scene = became_of(store, {**takeover, "handback_tick": 2})["scene"]
+    takeover = {"takeover_id": "t", "scenario": CASES[1].scenario, "decoy": CASES[1].decoy}
+    ticks = {"onset_tick": 1, "handback_tick": 2, "generation": "0"}
+    scene = became_of(store, {**takeover, **ticks})["scene"]
     told = sum(case.scenario == CASES[1].scenario and case.decoy == CASES[1].decoy for case in CASES)
     assert [row["cases"] for row in scene] == [told]
