@@ -118,6 +118,7 @@ class Encoder:
         reason_tokens: int = 0,
         heads_read_reasoning: bool = False,
         frozen: bool = False,
+        seen: SeenPictures | None = None,
     ) -> dict[str, Tensor]:
         """Model inputs of a batch.
 
@@ -130,6 +131,7 @@ class Encoder:
             reason_tokens: Reasonings are cut to this length, and with `width` padded to it.
             heads_read_reasoning: Whether the heads read an answer's tokens before its first action too.
             frozen: Nothing learns in the tower, so what it makes of the pictures is looked up where it can be.
+            seen: Where; without it among the pictures of training.
 
         Returns:
             input_ids, attention_mask (B, T), pixel fields, ego (B, EGO_DIM), prompt_mask (B, T), and with
@@ -181,7 +183,7 @@ class Encoder:
         batch: dict[str, Tensor] = {key: torch.tensor(value) for key, value in rows.items()}
         images = np.concatenate([self.pictures(item) for item in inputs])
         if frozen and self.seen.serves(self.backbone):
-            batch["pixel_values"] = self.seen.tokens(self.backbone, images)
+            batch["pixel_values"] = (seen or self.seen).tokens(self.backbone, images)
         else:
             batch.update(self.backbone.pixels(images))
         batch["ego"] = torch.from_numpy(np.stack([ego_vector(item) for item in inputs]))

@@ -14,8 +14,9 @@ from xxhash import xxh3_128_digest
 from .backbone import Backbone
 from .tiny import ConvTower
 
+DRIVING = 1_000  # pictures kept while driving: the newest of a plan is an older one of the next
 LIMIT = 40_000  # pictures; the tiny tower's tokens of one take 9 kB
-_BATCH = 16  # always as many at once: what is made of a picture must not hang on its neighbours
+BATCH = 16  # always as many at once: what is made of a picture must not hang on its neighbours
 
 
 class SeenPictures:
@@ -23,13 +24,14 @@ class SeenPictures:
 
     Args:
         limit: Pictures kept; the one that was not asked for the longest gives way.
+        batch: Pictures of a pass. Another number may round otherwise.
 
     Attributes:
         computed: Passes through the tower in pictures, for tests and reports.
     """
 
-    def __init__(self, limit: int = LIMIT) -> None:
-        self._limit = limit
+    def __init__(self, limit: int = LIMIT, batch: int = BATCH) -> None:
+        self._limit, self._batch = limit, batch
         self._kept: OrderedDict[bytes, Tensor] = OrderedDict()
         self._tower: ConvTower | None = None  # held, so that no other can come to lie at its address
         self._versions: list[int] = []
@@ -47,9 +49,9 @@ class SeenPictures:
         keys = [xxh3_128_digest(np.ascontiguousarray(image).data) for image in images]
         missing = list({key: i for i, key in enumerate(keys) if key not in self._kept}.values())
         fresh: dict[bytes, Tensor] = {}
-        for start in range(0, len(missing), _BATCH):
-            rows = missing[start : start + _BATCH]
-            padded = rows + rows[:1] * (_BATCH - len(rows))
+        for start in range(0, len(missing), self._batch):
+            rows = missing[start : start + self._batch]
+            padded = rows + rows[:1] * (self._batch - len(rows))
             with torch.no_grad():
                 pixels = backbone.pixels(images[padded])["pixel_values"].to(backbone.model.device)
                 made = backbone.tower(pixels).last_hidden_state

@@ -20,7 +20,7 @@ from .backbone import Backbone, load_backbone, tiny_backbone
 from .encoder import Encoder, model_inputs
 from .flow import FlowHead
 from .heads import ActionHead, FlowConfig
-from .pictures import SeenPictures
+from .pictures import DRIVING, SeenPictures
 from .prompts import PromptMode, write_answer
 from .threads import apply_threads
 from .tiny import TinyConfig
@@ -77,6 +77,7 @@ class Policy:
             actions=action_ids,
         )
         self._action_ids = torch.tensor(action_ids)
+        self._seen = SeenPictures(DRIVING, config.batch_size)
 
     @property
     def model(self) -> Any:
@@ -219,11 +220,18 @@ class Policy:
         *,
         width: int | None = None,
         frozen: bool = False,
+        seen: SeenPictures | None = None,
     ) -> dict[str, Tensor]:
         """Tensors for trainers; see `Encoder.encode`. Without texts, `plan` prompts."""
         texts = [self.prompt(item) for item in inputs] if texts is None else texts
         batch = self.encoder.encode(
-            inputs, texts, answers, width=width, heads_read_reasoning=self.reads_reasoning, frozen=frozen
+            inputs,
+            texts,
+            answers,
+            width=width,
+            heads_read_reasoning=self.reads_reasoning,
+            frozen=frozen,
+            seen=seen,
         )
         return {key: value.to(self.model.device) for key, value in batch.items()}
 
@@ -235,6 +243,7 @@ class Policy:
         *,
         width: int | None = None,
         frozen: bool = False,
+        seen: SeenPictures | None = None,
     ) -> dict[str, Tensor]:
         """Tensors of what the heads read when they drive: the prompt, and what the model says to it if they read that.
 
@@ -244,9 +253,10 @@ class Policy:
             reasonings: What the model says; generated if absent and read.
             width: Length of the prompts' texts, for a shape that never changes.
             frozen: As in `Encoder.encode`.
+            seen: As in `Encoder.encode`.
         """
         if not self.reads_reasoning:
-            return self.encode(inputs, texts, width=width, frozen=frozen)
+            return self.encode(inputs, texts, width=width, frozen=frozen, seen=seen)
         if texts is None:
             texts = [self.prompt(item, PromptMode.REASON) for item in inputs]
         if reasonings is None:
@@ -259,6 +269,7 @@ class Policy:
             reason_tokens=self.config.reason_tokens,
             heads_read_reasoning=True,
             frozen=frozen,
+            seen=seen,
         )
         return {key: value.to(self.model.device) for key, value in batch.items()}
 
@@ -340,7 +351,9 @@ class Policy:
         try:
             if self.decoder != "tokens":
                 with torch.inference_mode():
-                    batch = self.encode_context(inputs, width=self.config.text_tokens)
+                    batch = self.encode_context(
+                        inputs, width=self.config.text_tokens, frozen=True, seen=self._seen
+                    )
                     return list(self.head_plans(batch).float().cpu().numpy())
             batch = self.encode(inputs, width=self.config.text_tokens)
             allowed = _OnlyActions(self._action_ids.to(self.model.device))

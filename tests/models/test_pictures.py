@@ -1,5 +1,7 @@
 """Tokens of a frozen tower, kept by picture."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -76,3 +78,25 @@ def test_a_tower_that_still_gathers_statistics_is_not_remembered() -> None:
     assert not SeenPictures.serves(policy.backbone)
     policy.encode(make_inputs(1), frozen=True)
     assert policy.encoder.seen.computed == 0
+
+
+def test_driving_looks_a_picture_up_that_the_last_plan_has_seen() -> None:
+    policy = Policy.tiny(0)
+    settle(policy.model)
+    first, second = make_inputs(2)
+    later = replace(second, images=np.concatenate((first.images[-1:], second.images[-1:])))
+    alone = Policy.tiny(0)
+    settle(alone.model)
+    passes: list[int] = []
+    # The tower hands tokens through: pictures have four axes.
+    policy.backbone.tower.register_forward_hook(
+        lambda tower, given, made: passes.append(len(given[0])) if given and given[0].dim() == 4 else None
+    )
+    policy.try_plan([first], "")
+    seen = sum(passes)
+    warm = policy.try_plan([later], "")[0]
+    assert sum(passes) - seen == policy.config.batch_size  # one picture is new, in a pass of constant shape
+    cold = alone.try_plan([later], "")[0]
+    assert warm is not None
+    assert cold is not None
+    assert np.array_equal(warm.waypoints_m, cold.waypoints_m)
