@@ -69,13 +69,13 @@ class Attribution:
         along_m: Largest lead over the safe plan; negative for lagging behind it.
         left_m: Largest distance to the left of it; negative to the right.
         primary: longitudinal or lateral: what more of the squared error is.
-        since_s: From when on the plans are apart.
+        since_s: First waypoint at which the plans are apart; None if they never are.
     """
 
     along_m: float
     left_m: float
     primary: str
-    since_s: float
+    since_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ def negative_analysis(
             _largest(along),
             _largest(left),
             "lateral" if (left**2).sum() > (along**2).sum() else "longitudinal",
-            int(apart.argmax()) * PLAN_STEP_S,
+            (int(apart.argmax()) + 1) * PLAN_STEP_S if apart.any() else None,
         ),
         Alternative(meta_actions(bad, speed), kind),
         Alternative(meta_actions(good, speed), outcome),

@@ -55,7 +55,7 @@ def test_four_levels_of_running_into_a_car() -> None:
         pytest.approx(0.0),
         "longitudinal",
     )
-    assert cause.since_s == 0.5  # at 0.5 s they are 0.5 m apart, at 1 s more than that
+    assert cause.since_s == 1.0  # at 0.5 s they are 0.5 m apart, at 1 s 2 m
     assert found.bad.outcome == "collision"
     assert found.bad.actions == (("maintain", "keep"), ("maintain", "keep"))
     assert found.good.outcome == "safe"
@@ -133,8 +133,22 @@ def test_cause_size_and_remedy_are_named_without_a_scene() -> None:
     )
 
 
+def test_since_when_plans_are_apart() -> None:
+    """At 0.5 s 10 m/s and 4 m/s are 3 m apart; 0.9 m/s more is 0.45 m at the first waypoint and 0.9 m at the second."""
+
+    def since_s(bad_mps: float, good_mps: float) -> float | None:
+        bad, good = swerve(0.0, bad_mps), swerve(0.0, good_mps)
+        return negative_analysis(None, bad, good, frozenset()).attribution.since_s
+
+    assert since_s(10.0, 4.0) == 0.5
+    assert since_s(4.9, 4.0) == 1.0
+    assert since_s(4.1, 4.0) is None  # 0.4 m at 4 s
+
+
 def test_equal_plans_need_no_correction() -> None:
     plan = swerve(1.0, 4.0)
+    told = json.loads(negative_analysis(None, plan, plan, frozenset()).full())
+    assert told["failure_attribution"]["since_s"] is None
     assert negative_analysis(None, plan, plan, frozenset()).short() == (
         "unsafe, off 0.0 m; timing; so unsafe, corrected safe; keep"
     )
