@@ -13,6 +13,7 @@ import typer
 from . import __version__
 from .cli_groups import Home, Json, driver_app, episodes_app, print_json, wheel_app
 from .cli_provenance import trace, why
+from .cli_report import report
 from .errors import TakeoverError, UsageError
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app.add_typer(wheel_app, name="wheel")
 app.add_typer(driver_app, name="driver")
 app.command()(why)
 app.command()(trace)
+app.command()(report)
 
 Config = Annotated[
     Path | None, typer.Option("--config", help="YAML file; default: loop.yaml of this folder, if any.")

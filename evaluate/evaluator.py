@@ -9,11 +9,11 @@ from typing import Protocol
 
 from ..collect.fleet import BatchPlanner, Fleet
 from ..sim_bridge.scenarios.cases import suite
-from ..store import history, queries
+from ..store import history
 from ..store.database import Store
 from ..vocabulary import Case
 from .closed_loop import CaseResult, evaluate_cases
-from .results import from_row, to_row
+from .results import known_results, to_row
 
 
 class Progress(Protocol):
@@ -187,8 +187,7 @@ class Evaluator:
         return Evaluator(self._store, self._rollouts, self._policy, Silent(), self._setting)
 
     def _known(self, key: str, name: str) -> dict[Case, CaseResult]:
-        rows = queries.evaluations(self._store, weights_sha256=key, suite=name)
-        return {result.case: result for result in map(from_row, rows)}
+        return known_results(self._store, key, name)
 
     def _key(self, generation: int | None, baseline: str) -> str:
         if generation is None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..store import queries
+from ..store.database import Store
 from ..store.rows import EvaluationRow
 from ..vocabulary import Case
 from .closed_loop import CaseResult
@@ -54,3 +56,18 @@ def from_row(row: dict[str, Any]) -> CaseResult:
         standstill_s=float(row["standstill_s"]),
         takeovers=int(row["takeovers"]),
     )
+
+
+def known_results(store: Store, weights_sha256: str, suite: str) -> dict[Case, CaseResult]:
+    """What is stored of a set of weights (or a baseline) on a suite, by case."""
+    rows = queries.evaluations(store, weights_sha256=weights_sha256, suite=suite)
+    return {result.case: result for result in map(from_row, rows)}
+
+
+def all_results(store: Store) -> dict[tuple[str, str], dict[Case, CaseResult]]:
+    """Everything that is stored, by hash of the weights (or baseline) and suite, then by case; one query."""
+    found: dict[tuple[str, str], dict[Case, CaseResult]] = {}
+    for row in queries.evaluations(store):
+        result = from_row(row)
+        found.setdefault((row["weights_sha256"], row["suite"]), {})[result.case] = result
+    return found

@@ -161,6 +161,23 @@ def clustered_bootstrap(
     return _percentiles(float(np.mean([one.mean() for one in data])), means, confidence)
 
 
+def stratified_bootstrap(
+    strata: Sequence[ArrayLike], *, seed: int, confidence: float = 0.95, draws: int = 5_000
+) -> Estimate:
+    """Mean over given strata (rounds) with its interval: cases are resampled within each, the strata stay.
+
+    Args:
+        strata: Values or paired differences of each; each has the same weight and at least one value.
+        seed: Of the resampling.
+        confidence: Two-sided.
+        draws: Resamples.
+    """
+    data = [np.asarray(one, np.float64) for one in strata]
+    random = np.random.default_rng(seed)
+    means = np.mean([one[random.integers(0, len(one), (draws, len(one)))].mean(1) for one in data], axis=0)
+    return _percentiles(float(np.mean([one.mean() for one in data])), means, confidence)
+
+
 def non_inferior(
     losses: ArrayLike, margin: float, *, seed: int, confidence: float = 0.95, draws: int = 10_000
 ) -> tuple[bool, Estimate]:

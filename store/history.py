@@ -26,6 +26,11 @@ def generation(store: Store, number: int) -> dict[str, Any]:
     return found
 
 
+def generations_of(store: Store, run_id: str) -> list[dict[str, Any]]:
+    """Generations that a run's rounds have made, in order."""
+    return [row for row in queries.generations(store) if row["run_id"] == run_id]
+
+
 def registered(store: Store, run_id: str, round_number: int) -> dict[str, Any] | None:
     """The generation that a run's round has made; None before that."""
     rows = queries.generations(store)

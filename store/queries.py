@@ -105,6 +105,30 @@ def said_later(store: Store, episode_ids: Sequence[str]) -> dict[str, Rows]:
     return found
 
 
+def round_takeovers(store: Store, run_id: str) -> Rows:
+    """Takeovers of a run's rounds with `round`, their drives, and how many pairs each gave; in order of round and id."""
+    return store.query(
+        "SELECT t.*, CAST(split_part(e.session_id, '/', 2) AS INTEGER) AS round, e.case_id, e.scenario, e.seed, e.decoy, "
+        "e.role, e.path, e.generation, e.driver_id, e.driver_kind, e.style, e.created_utc AS drive_utc, "
+        "coalesce(p.admitted, 0) AS admitted, coalesce(p.candidates, 0) AS candidates "
+        "FROM takeovers AS t JOIN episodes AS e USING (episode_id) LEFT JOIN (SELECT takeover_id, "
+        "count(*) FILTER (admitted) AS admitted, count(*) AS candidates FROM pairs GROUP BY takeover_id) "
+        "AS p USING (takeover_id) WHERE regexp_full_match(e.session_id, ? || '/[0-9]+') ORDER BY round, takeover_id",
+        [run_id],
+    )
+
+
+def round_exposure(store: Store, run_id: str) -> Rows:
+    """What a run's rounds drove while collecting: round, generation, episodes, driven_km, takeovers."""
+    return store.query(
+        "SELECT CAST(split_part(session_id, '/', 2) AS INTEGER) AS round, generation, count(*) AS episodes, "
+        "sum(driven_m) / 1000 AS driven_km, sum(takeovers)::INTEGER AS takeovers FROM episodes "
+        "WHERE regexp_full_match(session_id, ? || '/[0-9]+') AND driver_kind IN ('scripted', 'human') AND NOT truncated "
+        "AND ended <> 'sim_fault' GROUP BY ALL ORDER BY ALL",
+        [run_id],
+    )
+
+
 def takeover_rates(store: Store) -> Rows:
     """Exposure and takeovers per km of each generation, over episodes that a driver watched."""
     return store.query("SELECT * FROM takeover_rates ORDER BY generation")

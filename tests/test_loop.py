@@ -144,6 +144,37 @@ def test_evaluate_prints_cases(home: Path) -> None:
     assert [case["success"] for case in still["cases"]] == [0, 0]
 
 
+def test_the_report_drives_what_it_needs_once(home: Path) -> None:
+    arguments = ("report", "--triangle", "--cases", "2", "--films", "1")
+    made = output(home, *arguments, "--json")
+    table = made["run"]["triangle"]
+    assert [generation for generation, _ in table["generations"]] == [0, 1]
+    assert {cell["round"] for cell in table["cells"]} == {1}
+    assert all(0 <= cell["passed"] <= cell["cases"] <= 2 for cell in table["cells"])
+    assert [one["generation"] for one in made["generations"]] == [0, 1]
+    pages = [Path(path) for path in made["pages"]]
+    assert [path.name for path in pages] == [
+        "loop_report.html",
+        "loop_report-generation-0.html",
+        "loop_report-generation-1.html",
+    ]
+    assert "data:image/webp" in pages[0].read_text()
+    drives = sorted(path.name for path in home.glob("cache/films/*/episodes/*"))
+    assert drives
+    again = loop(home, *arguments)
+    assert again.returncode == 0, again.stderr
+    assert "drives again" not in again.stderr
+    assert "in the takeovers' scenes" not in again.stderr
+    assert sorted(path.name for path in home.glob("cache/films/*/episodes/*")) == drives
+    found = output(home, "doctor", "--json")  # drives for pictures are no part of the store
+    assert found["ok"], found
+    logged = {path.name for path in home.glob("mlartifacts/**/*.html")}
+    assert logged >= {path.name for path in pages}
+    wrong = loop(home, "report", "--generation", "7")
+    assert wrong.returncode == 2
+    assert "known generations: 0, 1" in wrong.stderr
+
+
 def test_an_unproved_generation_is_not_promoted_by_hand(home: Path, summary: Any) -> None:
     if summary["decisions"][0]["outcome"] == "promote":
         pytest.skip("this tiny round was promoted")

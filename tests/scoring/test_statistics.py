@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import beta, binomtest
 
 from takeover.scoring.statistics import (
+    Estimate,
     bootstrap_mean,
     clopper_pearson,
     clustered_bootstrap,
@@ -18,6 +19,7 @@ from takeover.scoring.statistics import (
     paired_bootstrap,
     poisson_interval,
     spent_alpha,
+    stratified_bootstrap,
     wilson_interval,
 )
 
@@ -88,3 +90,11 @@ def test_non_inferiority_is_one_sided() -> None:
     assert shown
     assert bound.upper == pytest.approx(0.06, abs=0.015)
     assert not non_inferior(losses, 0.04, seed=1)[0]
+
+
+def test_strata_stay_and_count_alike() -> None:
+    found = stratified_bootstrap([[1.0, 1.0, 1.0, 1.0], [0.0]], seed=0)
+    assert found == Estimate(0.5, 0.5, 0.5)  # nothing varies within a stratum
+    spread = stratified_bootstrap([[0.0, 1.0], [0.0, 1.0]], seed=0)
+    assert spread.mean == 0.5
+    assert (spread.lower, spread.upper) == (0.0, 1.0)  # each mean is 0 with probability 1/16 > 2.5 %
