@@ -21,6 +21,7 @@ from ..models.flow import FlowHead
 from ..models.heads import ActionHead, head_loss
 from ..models.policy import Policy
 from ..models.prompts import PromptMode
+from ..models.threads import training_threads
 from ..vocabulary import DrivingSample
 from .anchors import huber
 from .checkpoints import Checkpoints
@@ -175,23 +176,24 @@ def refit_head(
         first, rng.bit_generator.state = state["epochs"], state["rng"]
         generator.set_state(state["noise"])
         descent.restore(state["descent"])
-    for epoch in range(first, config.epochs):
-        for source, part in _parts(taught, batch, rng):
-            features = source.features.take(part)
-            target_m, counts, share = source.target_m[part], source.mask[part], source.weight[part]
-            plans = model.action_head(features.hidden, features.mask, features.ego)
-            loss = head_loss(plans, target_m, counts, share)
-            if model.has_flow_head:
-                loss = loss + model.flow_head.loss(
-                    features.layers, features.mask, features.ego, target_m, counts, share, generator
-                )
-            if not descent.step(loss):
+    with training_threads(1):  # a step is a few small products: a second thread costs more than it brings
+        for epoch in range(first, config.epochs):
+            for source, part in _parts(taught, batch, rng):
+                features = source.features.take(part)
+                target_m, counts, share = source.target_m[part], source.mask[part], source.weight[part]
+                plans = model.action_head(features.hidden, features.mask, features.ego)
+                loss = head_loss(plans, target_m, counts, share)
+                if model.has_flow_head:
+                    loss = loss + model.flow_head.loss(
+                        features.layers, features.mask, features.ego, target_m, counts, share, generator
+                    )
+                if not descent.step(loss):
+                    break
+            if descent.guard.stopped:
                 break
-        if descent.guard.stopped:
-            break
-        if checkpoints is not None and checkpoints.due(epoch + 1, config.save_epochs):
-            state = {"epochs": epoch + 1, "rng": rng.bit_generator.state, "noise": generator.get_state()}
-            checkpoints.keep(epoch + 1, {**state, "descent": descent.remember()})
+            if checkpoints is not None and checkpoints.due(epoch + 1, config.save_epochs):
+                state = {"epochs": epoch + 1, "rng": rng.bit_generator.state, "noise": generator.get_state()}
+                checkpoints.keep(epoch + 1, {**state, "descent": descent.remember()})
     policy.model.zero_grad(set_to_none=True)
     return StageReport(
         "refit",
