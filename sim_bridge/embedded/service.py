@@ -15,6 +15,7 @@ from . import methods_actors  # noqa: F401 - registers its methods
 from .methods import METHODS, REFUSALS, Server
 from .sensors import Chunks
 from .simulation import DEFAULT_STEP_S, WORLD_STREAM, Simulation
+from .traffic_managers import StepWatch
 from .wire_rpc import ProtocolError, Request, RequestReader, answer, rpc_error
 from .wire_stream import SIZE
 
@@ -205,15 +206,30 @@ def _framed(payload: Chunks) -> bytes:
 
 
 class Client:
-    """One RPC connection."""
+    """One RPC connection.
 
-    def __init__(self, sock: socket.socket, service: Service) -> None:
+    Args:
+        sock: The accepted socket.
+        host: Where the client runs.
+        service: The server.
+
+    Attributes:
+        connection: The socket.
+        steps: Watches the client's Traffic Managers.
+    """
+
+    def __init__(self, sock: socket.socket, host: str, service: Service) -> None:
         self._service = service
+        self.steps = StepWatch(host, service.server.traffic_managers)
         self._reader = RequestReader()
         self._warned: set[str] = set()
         self._failure = ""  # of a call that nobody waited for
         self.connection = Connection(sock, service.selector, self._on_data)
-        self.connection.on_close = lambda: service.clients.discard(self)
+        self.connection.on_close = self._closed
+
+    def _closed(self) -> None:
+        self._service.clients.discard(self)
+        self.steps.closed()
 
     def _on_data(self, data: bytes) -> None:
         try:
@@ -221,6 +237,7 @@ class Client:
                 self._service.note(request)
                 self._service.await_subscribers()
                 self.connection.send(self._serve(request))
+                self.steps.called(is_tick=request.method == "tick_cue")
         except (ProtocolError, ValueError) as error:
             LOG.error("closing a client: %s", error)
             self.connection.close()
@@ -246,6 +263,8 @@ class Client:
         except Exception as error:
             LOG.error("%s failed\n%s", request.method, traceback.format_exc())
             return self._fail(request, f"{request.method}: {type(error).__name__}: {error}", refuse)
+        if request.method == "add_traffic_manager_running" and result:
+            self.steps.ports.add(request.args[0][1])
         faults = self._service.server.faults
         if faults:
             text = f"{request.method}: {'; '.join(faults)}"
@@ -306,7 +325,12 @@ class Service:
         self._running = True
 
     def _accept(self, sock: socket.socket) -> None:
-        self.clients.add(Client(sock, self))
+        try:
+            host = sock.getpeername()[0]
+        except OSError:  # gone already
+            sock.close()
+            return
+        self.clients.add(Client(sock, host, self))
 
     def note(self, request: Request) -> None:
         """Writes a call to the trace as it is received."""
@@ -350,7 +374,10 @@ class Service:
         next_tick = time.monotonic()
         while self._running:
             if self.simulation.synchronous or not self.clients:
-                self._poll(None)
+                waits_s = [wait_s for client in self.clients if (wait_s := client.steps.wait_s()) is not None]
+                self._poll(min(waits_s, default=None))
+                for client in tuple(self.clients):
+                    client.steps.nudge_if_due()
                 next_tick = time.monotonic()
                 continue
             now = time.monotonic()
