@@ -6,7 +6,11 @@ two paths in perspective, and all panels of the HUD with values that change on e
 prepares is counted too. The way of the picture alone is measured for both as well. All run in turn in one process, so caches
 are as cold as in a drive; processor time is counted, so that other processes do not stretch it.
 
+With --shown every picture is shown too: each opens its window as it does when it runs, in a process of its own, in turn;
+a third block is theirs in a window like ours. Needs DISPLAY; without a graphics card most of their time goes there.
+
     python -P benchmarks/hud.py [--pictures 300]
+    DISPLAY=:99 python -P benchmarks/hud.py --shown [--blocks 5]
 """
 
 from __future__ import annotations
@@ -14,9 +18,12 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import subprocess
+import sys
 import time
 
-os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+if not {"--shown", "--block"} & set(sys.argv):
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
 import numpy as np
@@ -26,10 +33,13 @@ from takeover.collect.cockpit.hud import Hud
 from takeover.collect.cockpit.hud_state import HudState, Notice
 from takeover.collect.cockpit.layers import copy_picture
 from takeover.collect.cockpit.overlay import driver_path
+from takeover.collect.cockpit.window import open_surface
 from takeover.vocabulary import Authority, Control, HandoverState
 
 SIZE = (1280, 720)
 LINES = 24
+THEIRS, THEIRS_SHARED, OURS = "theirs", "theirs in shared memory", "ours"
+OTHERS_BYTES = 6_000_000  # what the rest of a drive writes between two pictures
 
 
 def numpy_picture(surface: pygame.Surface, raw: bytes) -> None:
@@ -82,11 +92,69 @@ def state_of(count: int) -> HudState:
     )
 
 
+def block(name: str, wanted: int) -> float:
+    """Median milliseconds of processor, all threads, to draw and show a picture in a window of one's own."""
+    if name == OURS:
+        screen = open_surface()
+    else:
+        if name == THEIRS_SHARED:
+            os.environ["SDL_FRAMEBUFFER_ACCELERATION"] = "0"
+        pygame.display.init()
+        screen = pygame.display.set_mode(SIZE, pygame.HWSURFACE | pygame.DOUBLEBUF)
+    pygame.font.init()
+    font, hud = pygame.font.Font(pygame.font.match_font("dejavusansmono"), 14), Hud(SIZE)
+    pixels = np.random.default_rng(0).integers(0, 256, (SIZE[1], SIZE[0], 4), np.uint8)
+    raw, others = pixels.tobytes(), np.zeros(OTHERS_BYTES, np.uint8)
+    found = []
+    for count in range(-10, wanted):
+        pygame.event.pump()
+        others += 1
+        state, began = state_of(max(count, 0)), time.process_time()
+        if name == OURS:
+            hud.draw(screen, pygame.image.frombuffer(pixels, SIZE, "BGRA"), state)
+        else:
+            numpy_picture(screen, raw)
+            text_panel(screen, font, count)
+        pygame.display.flip()
+        if count >= 0:
+            found.append(1e3 * (time.process_time() - began))
+    return statistics.median(found)
+
+
+def shown(wanted: int, blocks: int) -> None:
+    """Blocks of all in turn."""
+    times: dict[str, list[float]] = {name: [] for name in (THEIRS, THEIRS_SHARED, OURS)}
+    for _ in range(blocks):
+        for name, found in times.items():
+            command = [sys.executable, "-P", __file__, "--pictures", str(wanted), "--block", name]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            found.append(float(done.stdout.split()[-1]))
+    for name, found in times.items():
+        ratios = [one / ours for one, ours in zip(found, times[OURS], strict=True)]
+        print(
+            f"{name:24s} median {statistics.median(found):6.2f} ms, blocks {min(found):.2f} to {max(found):.2f}; "
+            f"{statistics.median(ratios):.1f} times ours ({min(ratios):.1f} to {max(ratios):.1f})"
+        )
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", type=int, default=300)
-    wanted = parser.parse_args().pictures
+    parser.add_argument("--shown", action="store_true")
+    parser.add_argument("--blocks", type=int, default=5)
+    parser.add_argument("--block", choices=(THEIRS, THEIRS_SHARED, OURS))
+    arguments = parser.parse_args()
+    if arguments.block:
+        print(block(arguments.block, arguments.pictures))
+    elif arguments.shown:
+        shown(arguments.pictures, arguments.blocks)
+    else:
+        drawn(arguments.pictures)
+
+
+def drawn(wanted: int) -> None:
+    """Both, and both ways of the picture, in turn."""
     pygame.display.init()
     pygame.font.init()
     screen = pygame.display.set_mode(SIZE)

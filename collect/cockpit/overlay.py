@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from ...scoring.frames import into_ego
+from ...scoring.frames import into_ego, into_world
 from ...scoring.kinematics import EGO
 from ...vocabulary import PLAN_STEP_S, CameraSpec, EgoState, Float
 
@@ -62,16 +62,8 @@ def from_now(waypoints_m: ArrayLike, pose: EgoState, ego: EgoState, age_s: float
         (M, 2), M <= N.
     """
     points = np.asarray(waypoints_m, np.float64)
-    cos, sin = math.cos(pose.yaw_rad), math.sin(pose.yaw_rad)
-    world = np.stack(
-        [
-            pose.x_m + cos * points[:, 0] - sin * points[:, 1],
-            pose.y_m + sin * points[:, 0] + cos * points[:, 1],
-        ],
-        -1,
-    )
     left = np.arange(1, len(points) + 1) * PLAN_STEP_S > age_s
-    return into_ego(world[left], ego).astype(np.float32)
+    return into_ego(into_world(points[left], pose), ego).astype(np.float32)
 
 
 def driver_path(
