@@ -9,7 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .boxes import overlap
-from .drivable import corners_at
+from .drivable import BLOCK, WAY, WHOLE, corners_at
 from .pdms_kernels import COS, FRAMES, SIN, TTC_AHEAD, VX, VY, X, Y, ground
 from .scene import STATIC
 from .tracker import RX, RY, SPEED, STEP_S, STEPS
@@ -44,7 +44,8 @@ def windows_of(
         sizes: (N, 2).
         kinds: (N,).
         frame: x, y, cosine and sine of that frame.
-        out: (N, 42, 4) least x, most x, least y, most y at the frames that TTC looks at; last the whole way.
+        out: (N, REACHES, 4) least x, most x, least y, most y at the frames that TTC looks at; the places behind the
+            steps as in `drivable.place_boxes`, WAY not used.
         counts_as: (N,) MOVING, STANDING or OBJECT.
     """
     x, y, cos, sin = frame[0], frame[1], frame[2], frame[3]
@@ -64,10 +65,14 @@ def windows_of(
             along, across = dx * cos + dy * sin, dy * cos - dx * sin
             long = 0.5 * (sizes[a, 0] * c + sizes[a, 1] * s) + MARGIN_M
             wide = 0.5 * (sizes[a, 0] * s + sizes[a, 1] * c) + MARGIN_M
-            for k in range(len(TTC_AHEAD) + 1):
-                t = STEPS + 1 if k == len(TTC_AHEAD) else f - TTC_AHEAD[k]
-                if t < 0 or (k < len(TTC_AHEAD) and t > STEPS):
-                    continue
+            for k in range(2 * len(TTC_AHEAD) + 1):
+                t = WHOLE
+                if k > 0:
+                    t = f - TTC_AHEAD[(k - 1) // 2]
+                    if t < 0 or t > STEPS:
+                        continue
+                    if k % 2 == 0:
+                        t = WAY + 1 + t // BLOCK
                 out[a, t, 0], out[a, t, 1] = min(out[a, t, 0], along - long), max(out[a, t, 1], along + long)
                 out[a, t, 2], out[a, t, 3] = (
                     min(out[a, t, 2], across - wide),
@@ -78,16 +83,16 @@ def windows_of(
 @njit("boolean(float64[:, ::1], float64[:, ::1], int64)", cache=True)
 def _apart(reach: Array, window: Array, t: int) -> bool:
     return (
-        reach[t, 0] > window[t, 1]
-        or reach[t, 1] < window[t, 0]
-        or reach[t, 2] > window[t, 3]
-        or reach[t, 3] < window[t, 2]
+        reach[0, t] > window[t, 1]
+        or reach[1, t] < window[t, 0]
+        or reach[2, t] > window[t, 3]
+        or reach[3, t] < window[t, 2]
     )
 
 
 @njit(
     "UniTuple(float64, 2)(float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, :, ::1], float64[:, :, ::1],"
-    " float64[:, ::1], int8[::1], float64[::1], int64, float64[:, ::1], int64[:, ::1], float64[:, ::1],"
+    " float64[:, ::1], int64[::1], float64[::1], int64, float64[:, ::1], int64[:, ::1], float64[:, ::1],"
     " float64[:, ::1], float64[:, ::1])",
     cache=True,
 )
@@ -98,7 +103,7 @@ def collisions(
     frames: Array,
     windows: Array,
     sizes: Array,
-    counts_as: NDArray[np.int8],
+    counts_as: Ints,
     vehicle: Array,
     ttc_last: int,
     points: Array,
@@ -112,9 +117,9 @@ def collisions(
     Args:
         track: (41, 7) tracked states, rear axle.
         places: (41, 4) of `place_boxes`.
-        reach: (43, 4) of `place_boxes`.
+        reach: (4, REACHES) of `place_boxes`.
         frames: (N, 51, 6) of `agent_frames`.
-        windows: (N, 42, 4) of `windows_of`.
+        windows: (N, REACHES, 4) of `windows_of`.
         sizes: (N, 2) length, width.
         counts_as: (N,) of `windows_of`.
         vehicle: Of the ego, packed.
@@ -133,11 +138,16 @@ def collisions(
     for a in range(frames.shape[0]):
         if nc == 0.0 and ttc == 0.0:
             break
-        if _apart(reach, windows[a], STEPS + 1):
+        if _apart(reach, windows[a], WHOLE):
             continue
         long, wide = 0.5 * sizes[a, 0], 0.5 * sizes[a, 1]
         hit_ignored, ttc_ignored = False, False
-        for t in range(STEPS + 1):
+        t = -1
+        while t < STEPS:
+            t += 1
+            if t % BLOCK == 0 and _apart(reach, windows[a], WAY + 1 + t // BLOCK):
+                t += BLOCK - 1
+                continue
             if (hit_ignored or nc == 0.0) and (ttc_ignored or ttc == 0.0 or t > ttc_last):
                 break
             if _apart(reach, windows[a], t):
@@ -152,12 +162,19 @@ def collisions(
                     continue
                 shift = to_centre_m + speed * d * STEP_S
                 ac, as_ = frames[a, f, COS], frames[a, f, SIN]
+                dx, dy = ax - track[t, RX], ay - track[t, RY]
+                ahead, left = dx * cos + dy * sin, dy * cos - dx * sin
+                # Most are beside or before the ego by far: seen here, without a call.
+                c, s = abs(cos * ac + sin * as_), abs(cos * as_ - sin * ac)
+                if abs(left) - half_width_m - long * s - wide * c > MARGIN_M:
+                    continue
+                if abs(ahead - shift) - half_length_m - long * c - wide * s > MARGIN_M:
+                    continue
                 x, y = track[t, RX] + shift * cos, track[t, RY] + shift * sin
                 if not overlap(x, y, cos, sin, half_length_m, half_width_m, ax, ay, ac, as_, long, wide):
                     continue
-                dx, dy = ax - track[t, RX], ay - track[t, RY]
                 distance = math.hypot(dx, dy)
-                facing = (dx * cos + dy * sin) / distance if distance > 0.0 else 1.0
+                facing = ahead / distance if distance > 0.0 else 1.0
                 looks = ttc > 0.0 and t <= ttc_last and not ttc_ignored and speed >= TTC_STOPPED_MPS
                 hits = d == 0 and nc > 0.0 and not hit_ignored
                 front = False

@@ -17,10 +17,29 @@ Ints = NDArray[np.int64]
 
 MARGIN_M = 1e-6  # a border nearer than this is looked at exactly
 DEEPEST = 8  # halvings of 41 steps, and some
+BLOCK = 8  # steps that are kept apart from a road user in one comparison
+BLOCKS = -(-(STEPS + 1) // BLOCK)
+WHOLE, WAY = STEPS + 1, STEPS + 2  # columns of `reach` behind the steps
+REACHES = WAY + 1 + BLOCKS
 
 
 @njit(
-    "void(float64[:, ::1], float64, float64, float64, float64[::1], float64[:, ::1], float64[:, ::1])",
+    "void(float64[::1], float64[::1], float64[::1], float64[::1], int64, int64, float64[:, ::1], int64)",
+    cache=True,
+)
+def _bound(
+    least_x: Array, most_x: Array, least_y: Array, most_y: Array, first: int, end: int, out: Array, at: int
+) -> None:
+    low_x, high_x, low_y, high_y = math.inf, -math.inf, math.inf, -math.inf
+    for t in range(first, end):
+        low_x, high_x = min(low_x, least_x[t]), max(high_x, most_x[t])
+        low_y, high_y = min(low_y, least_y[t]), max(high_y, most_y[t])
+    out[0, at], out[1, at], out[2, at], out[3, at] = low_x, high_x, low_y, high_y
+
+
+@njit(
+    "void(float64[:, ::1], float64, float64, float64, float64[::1], float64[:, ::1], float64[:, ::1],"
+    " float64[:, ::1])",
     cache=True,
 )
 def place_boxes(
@@ -31,6 +50,7 @@ def place_boxes(
     frame: Array,
     places: Array,
     reach: Array,
+    scratch: Array,
 ) -> None:
     """Where the ego is along a track.
 
@@ -41,40 +61,40 @@ def place_boxes(
         half_width_m: Of the ego.
         frame: x, y, cosine and sine of the frame of `reach`.
         places: (41, 4) box centres, cosines and sines of their headings; world.
-        reach: (43, 4) least x, most x, least y, most y of the box and of what TTC looks at ahead of it, at each step;
-            then of the whole way, with the looks ahead and without them.
+        reach: (4, REACHES) least x, most x, least y, most y of the box and of what TTC looks at ahead of it, at each
+            step; then of the whole way, with the looks ahead (WHOLE) and without them (WAY); then of each BLOCK steps.
+        scratch: (9, 41).
     """
     ahead_s = TTC_AHEAD[-1] * STEP_S
-    low_x, high_x, low_y, high_y = math.inf, -math.inf, math.inf, -math.inf
-    far_low_x, far_high_x, far_low_y, far_high_y = math.inf, -math.inf, math.inf, -math.inf
+    begin_x, begin_y, turn_cos, turn_sin = frame[0], frame[1], frame[2], frame[3]
+    xs, ys, cosines, sines, speeds = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4]
     for t in range(STEPS + 1):
         cos, sin = math.cos(states[t, HEADING]), math.sin(states[t, HEADING])
         x, y = states[t, RX] + to_centre_m * cos, states[t, RY] + to_centre_m * sin
         places[t, 0], places[t, 1], places[t, 2], places[t, 3] = x, y, cos, sin
-        dx, dy = x - frame[0], y - frame[1]
-        c, s = cos * frame[2] + sin * frame[3], sin * frame[2] - cos * frame[3]
-        along, across = dx * frame[2] + dy * frame[3], dy * frame[2] - dx * frame[3]
-        long, wide = (
-            half_length_m * abs(c) + half_width_m * abs(s),
-            half_length_m * abs(s) + half_width_m * abs(c),
-        )
-        ahead = abs(states[t, SPEED]) * ahead_s
-        least_x, most_x, least_y, most_y = along - long, along + long, across - wide, across + wide
-        low_x, high_x, low_y, high_y = (
-            min(low_x, least_x),
-            max(high_x, most_x),
-            min(low_y, least_y),
-            max(high_y, most_y),
-        )
-        least_x, most_x = least_x + min(ahead * c, 0.0), most_x + max(ahead * c, 0.0)
-        least_y, most_y = least_y + min(ahead * s, 0.0), most_y + max(ahead * s, 0.0)
-        reach[t, 0], reach[t, 1], reach[t, 2], reach[t, 3] = least_x, most_x, least_y, most_y
-        far_low_x, far_high_x = min(far_low_x, least_x), max(far_high_x, most_x)
-        far_low_y, far_high_y = min(far_low_y, least_y), max(far_high_y, most_y)
-    t = STEPS + 1
-    reach[t, 0], reach[t, 1], reach[t, 2], reach[t, 3] = far_low_x, far_high_x, far_low_y, far_high_y
-    t = STEPS + 2
-    reach[t, 0], reach[t, 1], reach[t, 2], reach[t, 3] = low_x, high_x, low_y, high_y
+        xs[t], ys[t], cosines[t], sines[t], speeds[t] = x, y, cos, sin, states[t, SPEED]
+    # Row by row from here on, so that the processor does several steps at once.
+    near_x, far_x, near_y, far_y = reach[0], reach[1], reach[2], reach[3]
+    least_x, most_x, least_y, most_y = scratch[5], scratch[6], scratch[7], scratch[8]
+    for t in range(STEPS + 1):
+        dx, dy = xs[t] - begin_x, ys[t] - begin_y
+        c, s = cosines[t] * turn_cos + sines[t] * turn_sin, sines[t] * turn_cos - cosines[t] * turn_sin
+        along, across = dx * turn_cos + dy * turn_sin, dy * turn_cos - dx * turn_sin
+        long = half_length_m * abs(c) + half_width_m * abs(s)
+        wide = half_length_m * abs(s) + half_width_m * abs(c)
+        ahead = abs(speeds[t]) * ahead_s
+        low_x, high_x, low_y, high_y = along - long, along + long, across - wide, across + wide
+        least_x[t], most_x[t], least_y[t], most_y[t] = low_x, high_x, low_y, high_y
+        on_x, on_y = ahead * c, ahead * s
+        near_x[t] = low_x + (on_x if on_x < 0.0 else 0.0)
+        far_x[t] = high_x + (on_x if on_x > 0.0 else 0.0)
+        near_y[t] = low_y + (on_y if on_y < 0.0 else 0.0)
+        far_y[t] = high_y + (on_y if on_y > 0.0 else 0.0)
+    for block in range(BLOCKS):
+        first = block * BLOCK
+        _bound(near_x, far_x, near_y, far_y, first, min(first + BLOCK, STEPS + 1), reach, WAY + 1 + block)
+    _bound(near_x, far_x, near_y, far_y, WAY + 1, REACHES, reach, WHOLE)
+    _bound(least_x, most_x, least_y, most_y, 0, STEPS + 1, reach, WAY)
 
 
 @njit("void(float64[:, ::1], int64, float64, float64, float64[:, ::1])", cache=True)
@@ -143,19 +163,12 @@ def _clear(
 ) -> bool:
     """Whether a box given in a frame lies in one drivable polygon, clear of its border."""
     rear, front, right, left = rear - MARGIN_M, front + MARGIN_M, right - MARGIN_M, left + MARGIN_M
-    # Bounds of that box in the world.
-    out_x, out_y = (
-        0.5 * ((front + rear) * cos - (left + right) * sin),
-        0.5 * ((front + rear) * sin + (left + right) * cos),
-    )
-    half_x = 0.5 * ((front - rear) * abs(cos) + (left - right) * abs(sin))
-    half_y = 0.5 * ((front - rear) * abs(sin) + (left - right) * abs(cos))
-    low_x, high_x, low_y, high_y = (
-        x + out_x - half_x,
-        x + out_x + half_x,
-        y + out_y - half_y,
-        y + out_y + half_y,
-    )
+    along, across, steep, flat = 0.5 * (front - rear), 0.5 * (left - right), abs(sin), abs(cos)
+    # Its centre and its bounds in the world.
+    mid_x = x + 0.5 * ((front + rear) * cos - (left + right) * sin)
+    mid_y = y + 0.5 * ((front + rear) * sin + (left + right) * cos)
+    half_x, half_y = along * flat + across * steep, along * steep + across * flat
+    low_x, high_x, low_y, high_y = mid_x - half_x, mid_x + half_x, mid_y - half_y, mid_y + half_y
     for g in range(bounds.shape[0]):
         if index[2, g] == LANE or bounds[g, 0] > low_x or bounds[g, 2] < high_x:
             continue
@@ -184,14 +197,14 @@ def _clear(
                         # Nor may all corners of the box lie on one side of the edge.
                         ex, ey = c - a, d - b
                         beside = ex * (0.5 * (left + right) - b) - ey * (0.5 * (front + rear) - a)
-                        if abs(beside) <= 0.5 * (abs(ex) * (left - right) + abs(ey) * (front - rear)):
+                        if abs(beside) <= abs(ex) * across + abs(ey) * along:
                             clear = False
                             break
                     a, b = c, d
             if not clear:
                 break
             run += 1
-        if clear and inside(x + out_x, y + out_y, points, start, end, run_bounds, index[1, g]):
+        if clear and inside(mid_x, mid_y, points, start, end, run_bounds, index[1, g]):
             return True
     return False
 
@@ -247,7 +260,7 @@ def stays_on(
 
     Args:
         places: (41, 4) of `place_boxes`.
-        reach: (43, 4) of `place_boxes`.
+        reach: (4, REACHES) of `place_boxes`.
         frame: That of `reach`.
         half_length_m: Of the ego.
         half_width_m: Of the ego.
@@ -260,16 +273,16 @@ def stays_on(
     Returns:
         DAC: what a look at every corner at every step gives.
     """
-    last, whole = places.shape[0] - 1, reach[STEPS + 2]
+    last = places.shape[0] - 1
     if _clear(
         frame[0],
         frame[1],
         frame[2],
         frame[3],
-        whole[0],
-        whole[1],
-        whole[2],
-        whole[3],
+        reach[0, WAY],
+        reach[1, WAY],
+        reach[2, WAY],
+        reach[3, WAY],
         points,
         index,
         bounds,

@@ -5,6 +5,7 @@ Plans are in the ego frame of the box centre, as everywhere in this project; NAV
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..vocabulary import PLAN_POINTS, PLAN_STEP_S, Float
 from .collisions import collisions, windows_of
-from .drivable import place_boxes, stays_on
+from .drivable import REACHES, place_boxes, stays_on
 from .frames import into_ego
 from .kinematics import VehicleParams
 from .pdms_comfort import FILTERS, comfortable
@@ -28,6 +29,7 @@ Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 PACIFICA = VehicleParams(wheel_base_m=3.089, rear_to_centre_m=1.461, length_m=5.176, width_m=2.297)
+_VEHICLE = len(PACIFICA.packed())
 MIN_PROGRESS_M = 5.0  # below this, progress does not tell plans apart
 
 
@@ -44,39 +46,48 @@ class PdmsScores:
     progress_m: Array  # along the centre line, at least 0
 
 
-@njit(
-    "void(float64[:, :, ::1], float64[:, :, ::1], float64[:, :, ::1], float64[:, ::1], int8[::1], float64[:, ::1],"
-    " float64, float64[:, ::1], int64[:, ::1], float64[:, ::1], float64[:, ::1], float64[::1], float64[::1],"
-    " float64[:, ::1], int64, float64[:, ::1])",
-    cache=True,
-)
-def _metrics(
-    tracks: Array,
-    frames: Array,
-    windows: Array,
-    sizes: Array,
-    counts_as: NDArray[np.int8],
-    line: Array,
-    longest: float,
-    points: Array,
-    index: Ints,
-    bounds: Array,
-    run_bounds: Array,
-    vehicle: Array,
-    start: Array,
-    filters: Array,
-    ttc_last: int,
-    out: Array,
-) -> None:
-    """Fill out (5, P) with nc, dac, ttc, comfort, progress."""
-    places, reach, corners = np.empty((tracks.shape[1], 4)), np.empty((STEPS + 3, 4)), np.empty((4, 2))
+@njit("void(float64[:, :, ::1], float64[::1], int64[::1], int64, float64[:, ::1])", cache=True)
+def _metrics(tracks: Array, reals: Array, whole: Ints, ttc_last: int, out: Array) -> None:
+    """Fill out (5, P) with nc, dac, ttc, comfort, progress; a scene comes as `_prepared` has packed it."""
+    agents, knots, corners_all, polygons, runs = whole[0], whole[1], whole[2], whole[3], whole[4]
+    counts_as = whole[5 : 5 + agents]
+    index = whole[5 + agents :].reshape(3, polygons + 1)
+    vehicle, start, longest = reals[:_VEHICLE], reals[_VEHICLE : _VEHICLE + 4], reals[_VEHICLE + 4]
+    at = _VEHICLE + 5
+    filters = reals[at : at + FILTERS.size].reshape(FILTERS.shape)
+    at += FILTERS.size
+    frames = reals[at : at + 6 * FRAMES * agents].reshape(agents, FRAMES, 6)
+    at += 6 * FRAMES * agents
+    windows = reals[at : at + 4 * REACHES * agents].reshape(agents, REACHES, 4)
+    at += 4 * REACHES * agents
+    sizes = reals[at : at + 2 * agents].reshape(agents, 2)
+    at += 2 * agents
+    line = reals[at : at + 5 * knots].reshape(knots, 5)
+    at += 5 * knots
+    points = reals[at : at + 2 * corners_all].reshape(corners_all, 2)
+    at += 2 * corners_all
+    bounds = reals[at : at + 4 * polygons].reshape(polygons, 4)
+    at += 4 * polygons
+    run_bounds = reals[at:].reshape(runs, 4)
+
+    places, reach, corners = np.empty((tracks.shape[1], 4)), np.empty((4, REACHES)), np.empty((4, 2))
+    scratch = np.empty((9, tracks.shape[1]))
     to_centre_m, half_length_m, half_width_m = vehicle[1], 0.5 * vehicle[2], 0.5 * vehicle[3]
-    begin_x, begin_y, begin, near = np.nan, np.nan, 0.0, 0
+    begin_x, begin_y, begin, near, ends = np.nan, np.nan, 0.0, 0, -1
     for p in range(tracks.shape[0]):
         states = tracks[p]
-        place_boxes(states, to_centre_m, half_length_m, half_width_m, start, places, reach)
+        place_boxes(states, to_centre_m, half_length_m, half_width_m, start, places, reach, scratch)
         on = stays_on(
-            places, reach, start, half_length_m, half_width_m, points, index, bounds, run_bounds, corners
+            places,
+            reach,
+            start,
+            half_length_m,
+            half_width_m,
+            points,
+            index,
+            bounds,
+            run_bounds,
+            corners,
         )
         out[0, p], out[2, p] = collisions(
             states,
@@ -101,7 +112,10 @@ def _metrics(
             if places[0, 0] != begin_x or places[0, 1] != begin_y:
                 begin_x, begin_y = places[0, 0], places[0, 1]
                 begin, near = nearest(begin_x, begin_y, line, longest, near)
-            end, _ = nearest(places[STEPS, 0], places[STEPS, 1], line, longest, near)
+            if ends < 0:  # others of a group end near the first
+                dx, dy = places[STEPS, 0] - begin_x, places[STEPS, 1] - begin_y
+                ends = near + int(math.sqrt(dx * dx + dy * dy) / longest)
+            end, ends = nearest(places[STEPS, 0], places[STEPS, 1], line, longest, ends)
             out[4, p] = max(end - begin, 0.0)
 
 
@@ -191,38 +205,52 @@ def terms_of(scene: Scene, tracks: ArrayLike, ttc_last: int = STEPS) -> tuple[Ar
         tracks: Of `track_plans`.
         ttc_last: TTC looks ahead from no later step than this.
     """
-    given = np.array(tracks, np.float64, order="C")
+    given = np.asarray(tracks, np.float64, order="C")
+    if not given.flags.writeable:  # the kernels' signatures ask for it
+        given = given.copy()
     out = np.empty((5, len(given)))
     _metrics(given, *_prepared(scene), ttc_last, out)
     return tuple(out)
 
 
-def _prepared(scene: Scene) -> tuple[Array | NDArray[np.int8] | Ints | float, ...]:
-    """What the kernels need of a scene; made once and kept with it."""
+def _prepared(scene: Scene) -> tuple[Array, Ints]:
+    """What the kernels need of a scene, made once and kept with it: reals and integers in a buffer each.
+
+    A dozen arrays cost more to hand over to a kernel than a plan takes to be scored.
+    """
     if scene.prepared is None:
         area, ego, vehicle = scene.area, scene.ego, scene.vehicle.packed()
         frames, line = agents_at_10_hz(scene), line_of(scene.centerline_m)
         sizes = np.array(scene.agent_size_m, np.float64, order="C").reshape(-1, 2)
         kinds = np.array(scene.agent_kind, np.int8)
         start = np.array([ego.x_m, ego.y_m, np.cos(ego.yaw_rad), np.sin(ego.yaw_rad)])
-        windows, counts_as = np.empty((len(frames), STEPS + 2, 4)), np.zeros(len(frames), np.int8)
+        windows, counts_as = np.empty((len(frames), REACHES, 4)), np.zeros(len(frames), np.int8)
         windows_of(frames, sizes, kinds, start, windows, counts_as)
-        index = np.zeros((3, len(area.starts)), np.int64)
-        index[0], index[1], index[2, :-1] = area.starts, area.runs, area.kinds
-        made = (
+        longest = np.diff(line[:, 2]).max(initial=0.0)
+        reals = (
+            vehicle,
+            start,
+            longest,
+            FILTERS,
             frames,
             windows,
             sizes,
-            counts_as,
             line,
-            float(np.diff(line[:, 2]).max(initial=0.0)),
             area.points_m,
-            index,
             area.bounds_m,
             area.run_bounds_m,
-            vehicle,
-            start,
-            FILTERS,
+        )
+        kinds_too = (*area.kinds, 0)  # as long as its neighbours
+        whole = (
+            (len(frames), len(line), len(area.points_m), len(area.kinds), len(area.run_bounds_m)),
+            counts_as,
+            area.starts,
+            area.runs,
+            kinds_too,
+        )
+        made = (
+            np.concatenate([np.ravel(part) for part in reals]),
+            np.concatenate([np.asarray(part, np.int64) for part in whole]),
         )
         object.__setattr__(scene, "prepared", made)
         return made

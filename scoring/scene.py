@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -136,7 +135,9 @@ class Scene:
     agent_ids: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     area: Area = field(init=False, repr=False, compare=False)
     # What `pdms` makes of a scene once; a scene's arrays must not change afterwards.
-    prepared: tuple[Any, ...] | None = field(default=None, init=False, repr=False, compare=False)
+    prepared: tuple[Array, NDArray[np.int64]] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         area = _packed(self.roadblock_polygons, self.lane_polygons, self.intersection_polygons)

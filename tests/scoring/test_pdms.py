@@ -18,6 +18,7 @@ from takeover.scoring.pdms import (
     min_ttc,
     plan_poses,
     score_plans,
+    terms_of,
     track_plans,
     tracked_waypoints,
 )
@@ -200,6 +201,17 @@ def test_line_places_points_and_goes_on_straight() -> None:
     assert along == pytest.approx([4.0, 35.0])
     assert left == pytest.approx([1.0, -1.0])
     assert line.pose(np.array(30.0), np.array(2.0), np.array(0.0))[:2] == pytest.approx([8.0, 20.0])
+
+
+def test_tracks_of_any_layout_are_scored() -> None:
+    """Not to be written, or with the plans last in memory: the kernels want neither."""
+    scene = road([(ActorKind.VEHICLE, 30.0, 0.0, 0.0, 0.0, 0.0)])
+    tracks = track_plans(scene, np.stack([KEEP_10, 0.5 * KEEP_10, 0.2 * KEEP_10]))
+    wanted = terms_of(scene, tracks)
+    turned = np.asfortranarray(tracks)
+    tracks.setflags(write=False)
+    for other in (tracks, turned, tracks.tolist()):
+        assert np.array_equal(terms_of(scene, other), wanted)
 
 
 def test_scene_survives_pickling() -> None:
