@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .errors import UsageError
 from .evaluate.evaluator import Progress
 
 if TYPE_CHECKING:
@@ -13,6 +14,26 @@ if TYPE_CHECKING:
     from .models.policy import Policy
     from .store.episodes import EpisodeReader
     from .vocabulary import DrivingSample
+
+
+STOCK = {
+    "qwen2.5-vl-3b": "Qwen/Qwen2.5-VL-3B-Instruct",
+    "qwen2.5-vl-7b": "Qwen/Qwen2.5-VL-7B-Instruct",
+    "qwen3-vl-4b": "Qwen/Qwen3-VL-4B-Instruct",
+}  # presets that begin with somebody's weights, and where those are
+
+
+def refuse_stock(preset: str) -> None:
+    """Refuse to begin from nothing what begins with weights.
+
+    Raises:
+        UsageError: It is no preset of ours.
+    """
+    if preset in STOCK:
+        raise UsageError(
+            f"policy.preset {preset} begins with weights that are not here",
+            fix=f"loop init --model {STOCK[preset]} (or its folder), then run again; or policy.preset tiny",
+        )
 
 
 def taught_policy(

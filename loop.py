@@ -35,7 +35,7 @@ from .evaluate.evaluator import Evaluator, Progress
 from .evaluate.gate import decide, futile
 from .evaluate.run_report import RunSummary, write_summary
 from .evaluate.summary import suite_report
-from .first_generation import taught_policy
+from .first_generation import refuse_stock, taught_policy
 from .refine.config import RefineConfig
 from .refine.report import flat_metrics
 from .scoring.statistics import spent_alpha
@@ -122,6 +122,7 @@ class Loop:
 
     def _first_drives(self) -> None:
         if history.champion(self.store) is None:
+            refuse_stock(self.config.policy.preset)
             jobs = self._first_jobs()
             self._step(0, "collect", lambda: self._drive(jobs, None, "generation 0: expert drives"))
 

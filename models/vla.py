@@ -45,6 +45,7 @@ class DrivingMixin:
 
     action_head: ActionHead
     flow_head: FlowHead
+    _keep_in_fp32_modules_strict = HEADS  # or a checkpoint in bf16 would come back with half their digits
 
     def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
         if not getattr(config, "driving", None):

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import GenerationConfig, Qwen2_5_VLForConditionalGeneration
 
 from takeover.errors import PolicyError
+from takeover.models.backbone import heads_of
 from takeover.models.policy import Policy, PolicyConfig
 
 from ..refine.qwen import save_tiny_qwen
@@ -49,6 +50,21 @@ def test_a_stock_checkpoint_brings_all_its_weights(tied: bool, tmp_path: Path) -
         assert {key for key in ours if not key.startswith("action_head")} == stock.keys()
         for key, value in stock.items():
             assert torch.equal(ours[key][: len(value)], value), key  # the action tokens come after
+
+
+def test_heads_keep_their_digits_beside_a_bf16_backbone(checkpoint: Path, tmp_path: Path) -> None:
+    policy = Policy.load(checkpoint, config=CONFIG, dtype=torch.bfloat16, flow=True)
+    with torch.no_grad():
+        for name in heads_of(policy.model):
+            for weight in policy.model.get_submodule(name).parameters():
+                weight.add_(1e-3 * torch.randn(weight.shape))
+    again = Policy.load(policy.save(tmp_path / "saved"), dtype=torch.bfloat16)
+    assert again.model.dtype is torch.bfloat16
+    before, after = policy.model.state_dict(), again.model.state_dict()
+    assert {key: value.dtype for key, value in before.items()} == {k: v.dtype for k, v in after.items()}
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
+    inputs = make_inputs(2, CONFIG)
+    assert np.array_equal(policy.plan(inputs, "0")[0].waypoints_m, again.plan(inputs, "0")[0].waypoints_m)
 
 
 def test_new_tokens_start_near_the_mean_of_the_old_ones(checkpoint: Path) -> None:
