@@ -123,6 +123,61 @@ def test_an_old_plan_is_paler(hud: Hud) -> None:
     assert fresh[420, 640, 2] > old[420, 640, 2] > 40
 
 
+@pytest.mark.parametrize("handover", list(HandoverState))
+@pytest.mark.parametrize("blink", [0.1, 0.9])
+def test_nothing_of_the_picture_before_is_left(hud: Hud, handover: HandoverState, blink: float) -> None:
+    picture = pygame.image.frombuffer(np.full((720, 1280, 4), 77, np.uint8), SIZE, "BGRA")
+    state = HudState(handover=handover, blink=blink, scenario="ParkedObstacle", plan_m=AHEAD)
+    shown = []
+    for left in ((0, 0, 0), (255, 0, 255)):
+        surface = pygame.Surface(SIZE, 0, 32)
+        surface.fill(left)
+        hud.draw(surface, picture, state)
+        shown.append(pygame.surfarray.array3d(surface))
+    assert (shown[0] == shown[1]).all()
+
+
+def test_a_panel_follows_every_value_that_it_shows(hud: Hud) -> None:
+    """A HUD that has drawn another state draws the same as one that has not."""
+    state = HudState(scenario="ParkedObstacle", generation="3", reasoning="slow down", fps=30.0)
+    inset = pygame.Surface((192, 96), 0, 32)
+    changes: list[dict[str, object]] = [
+        {"scenario": "HardBrake"},
+        {"episode": "drive 2"},
+        {"generation": "4"},
+        {"reasoning": "keep the lane"},
+        {"authority": Authority.DRIVER},
+        {"replay": True},
+        {"recording": True},
+        {"recording": True, "blink": 0.9},
+        {"takeovers": 2},
+        {"real_time_factor": 0.8},
+        {"fps": 20.0},
+        {"notices": (Notice("hello", 3.0),)},
+        {"notices": (Notice("hello", 0.3),)},
+        {"limit_mps": 5.0},
+        {"ghost_steer": 0.3},
+        {"inset": "another view"},
+    ]
+    plain = shot(hud, state, inset)
+    for change in changes:
+        changed = replace(state, **change)  # type: ignore[arg-type]
+        again = shot(hud, changed, inset)
+        assert (again == shot(Hud(SIZE), changed, inset)).all(), change
+        assert (again != plain).any(), change
+        assert (shot(hud, state, inset) == plain).all(), change
+    inset = inset.copy()
+    inset.fill((200, 0, 0))
+    assert (shot(hud, state, inset) != plain).any()
+
+
+def shot(hud: Hud, state: HudState, inset: pygame.Surface) -> NDArray[np.uint8]:
+    surface = pygame.Surface(SIZE, 0, 32)
+    hud.draw(surface, None, state, inset)
+    pixels: NDArray[np.uint8] = pygame.surfarray.array3d(surface)
+    return pixels
+
+
 def test_text_and_panels_are_reused(hud: Hud) -> None:
     surface = pygame.Surface(SIZE, 0, 32)
     state = HudState(
