@@ -14,6 +14,7 @@ from . import __version__
 from .cli_groups import Home, Json, driver_app, episodes_app, print_json, wheel_app
 from .cli_provenance import trace, why
 from .cli_report import report
+from .cli_takeovers import takeovers_app, whatif
 from .errors import TakeoverError, UsageError
 
 app = typer.Typer(
@@ -27,9 +28,11 @@ app = typer.Typer(
 app.add_typer(episodes_app, name="episodes")
 app.add_typer(wheel_app, name="wheel")
 app.add_typer(driver_app, name="driver")
+app.add_typer(takeovers_app, name="takeovers")
 app.command()(why)
 app.command()(trace)
 app.command()(report)
+app.command()(whatif)
 
 Config = Annotated[
     Path | None, typer.Option("--config", help="YAML file; default: loop.yaml of this folder, if any.")

@@ -10,7 +10,14 @@ import os
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from .errors import UsageError
 
@@ -159,6 +166,19 @@ class GateConfig(Section):
     margin_phantom: float = Field(
         0.20, gt=0, lt=5, description="largest tolerated relative rise of phantom brakes"
     )
+    takeover_cases: bool = Field(
+        False,
+        description="certify each round's takeovers (`loop takeovers certify`), keep half of the certified ones out of "
+        "training, and refuse a challenger that loses one which the champion passes",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Runs are known by a hash of their configuration: those from before this key stay the same."""
+        values: dict[str, Any] = handler(self)
+        if not self.takeover_cases:
+            values.pop("takeover_cases", None)
+        return values
 
 
 class LoopConfig(Section):

@@ -35,6 +35,7 @@ from .evaluate.evaluator import Evaluator, Progress
 from .evaluate.gate import decide, futile
 from .evaluate.run_report import RunSummary, write_summary
 from .evaluate.summary import suite_report
+from .evaluate.takeover_cases import TakeoverCases
 from .first_generation import refuse_stock, taught_policy
 from .refine.config import RefineConfig
 from .refine.report import flat_metrics
@@ -85,6 +86,9 @@ class Loop:
         self.champions = Champions(self.store, lambda: self.registry, config.policy)
         driver, setting = self.champions.policy, config.policy.setting
         self.evaluator = Evaluator(self.store, self.rollouts, driver, progress, setting)
+        self.takeover_cases = TakeoverCases(
+            self.store, self.rollouts, driver, progress, setting, in_gate=config.gate.takeover_cases
+        )
 
     @property
     def registry(self) -> Registry:
@@ -149,6 +153,8 @@ class Loop:
         collected = self._step(number, "collect", lambda: drive(jobs, champion, f"{title}: collect"))
         ids = collected.get("ids", [job.episode_id for job in jobs])
         self._step(number, "segment", lambda: self._label(ids, number, f"{title}: segments and pairs"))
+        if self.config.gate.takeover_cases:
+            self._step(number, "certify", lambda: {"tried": len(self.takeover_cases.certify())})
         made = self._step(number, "refine", lambda: self._refine_beside(number, champion, title))
         challenger = self._step(
             number, "register", lambda: self._register(number, champion, made["metrics"])
@@ -293,7 +299,7 @@ class Loop:
 
     def training_data(self, number: int, *, failed: bool) -> Lessons:
         """What a round trains on: pairs up to it, and failed plans if they are wanted."""
-        found = learnt.sources(self.store, number)
+        found = learnt.sources(self.store, number, hold_out=self.config.gate.takeover_cases)
         return lessons(self.store, found, self._replay(found.experts), failed=failed)
 
     def _replay(self, drives: list[dict[str, Any]]) -> list[DrivingSample]:
@@ -403,6 +409,7 @@ class Loop:
             rounds=self.config.rounds,
             seed=self.config.seed,
         )
+        decision = self.takeover_cases.judged(decision, challenger, champion)
         evidence = {**asdict(decision), "setting": self.config.policy.setting}
         if decision.outcome == "promote":
             self._deploy(challenger, champion, evidence, number)
@@ -525,7 +532,7 @@ class Loop:
         if qa is not None:
             items = load_qa(qa)
             self.progress.stage(f"SFT on {len(items)} answers", steps)
-            run_qa(policy, items, steps, self.config.seed, self._ticker(), self.home / "stages" / "qa")
+            run_qa(policy, items, steps, self.config.seed, self._tick, self.home / "stages" / "qa")
         learnt.keep_given(self.store, self.run_id, model, qa)
         policy.save(self._weights(0))
         registered = self._register(0, None, {})
@@ -585,11 +592,8 @@ class Loop:
         dump = self.config.model_dump(mode="json")
         return _key([dump["policy"], dump["bootstrap"], dump["seed"], code_sha256()])
 
-    def _ticker(self) -> Callable[[int, int, float], None]:
-        def tick(step: int, steps: int, loss: float) -> None:
-            self.progress.advance(note=f"loss {loss:.3f}")
-
-        return tick
+    def _tick(self, step: int, steps: int, loss: float) -> None:
+        self.progress.advance(note=f"loss {loss:.3f}")
 
 
 def _key(value: Any) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..vocabulary import Case, Outcome
+from .rerun import Rerun
 
 PlannerKind = Literal["policy", "expert", "always_brake", "never_brake"]
 DriverKind = Literal["none", "scripted"]
@@ -29,6 +30,8 @@ class EpisodeJob:
         record: Folder for the sealed episode; None drives without recording.
         session_id: Sitting that the episode belongs to.
         blind: A control of proof.md 4: "black" pictures instead of the real ones, "" for none.
+        rerun: A recorded drive's beginning that comes before the planner's part; `Outcome.extra["reached"]` is then the
+            state after it (`rerun.state_of`), None if the drive ended before. Takes the place of `disturb`.
     """
 
     episode_id: str
@@ -43,6 +46,7 @@ class EpisodeJob:
     record: Path | None = None
     session_id: str = ""
     blind: str = ""
+    rerun: Rerun | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,6 @@ from ..vocabulary import (
     Reason,
 )
 from .arbiter import Arbiter, Decision
-from .disturbance import Disturbance
 from .driver import Driver
 from .planners import Planner
 
@@ -62,6 +61,14 @@ class Subscriber(Protocol):
         ...
 
 
+class Pushes(Protocol):
+    """Something that changes what is executed."""
+
+    def apply(self, control: Control) -> Control:
+        """The control of this tick; called once a tick, from tick 0 on."""
+        ...
+
+
 def run_episode(
     drive: Drive,
     case: Case,
@@ -69,7 +76,7 @@ def run_episode(
     *,
     driver: Driver | None = None,
     subscribers: Sequence[Subscriber] = (),
-    disturbance: Disturbance | None = None,
+    disturbance: Pushes | None = None,
     auto_brake_ttc_s: float = 0.0,
     frames: int = POLICY_FRAMES,
 ) -> Outcome:
@@ -81,7 +88,7 @@ def run_episode(
         planner: Plans at each frame, in shadow while the driver drives.
         driver: Watches and may take over; None for nobody.
         subscribers: Told of every tick, plan and event, in order.
-        disturbance: Pushes on the executed control.
+        disturbance: Changes the executed control.
         auto_brake_ttc_s: Full brake below this time to collision (a baseline); 0 for none.
         frames: Frames of a policy input.
 

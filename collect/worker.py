@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import time
+from dataclasses import replace
 from multiprocessing.connection import Connection
 
 from ..errors import TakeoverError
@@ -20,8 +21,9 @@ from .disturbance import Disturbance
 from .jobs import EpisodeJob, EpisodeResult
 from .planners import make_planner
 from .recorder import Recorder, recording_of
+from .rerun import Reached, Replayed
 from .scripted_driver import ScriptedDriver
-from .session import Subscriber, run_episode
+from .session import Pushes, Subscriber, run_episode
 
 
 def main() -> None:
@@ -67,6 +69,9 @@ def _drive(job: EpisodeJob, drive: Drive, pipe: Connection) -> Outcome:
     driver = ScriptedDriver(job.style, job.seed, drive) if job.driver == "scripted" else None
     subscribers: list[Subscriber] = []
     recorder: Recorder | None = None
+    reached = None if job.rerun is None else Reached(job.rerun.start_tick)
+    if reached is not None:
+        subscribers.append(reached)
     if job.record is not None:
         recorder = Recorder(job.record, recording_of(job), drive)
         subscribers.append(recorder)
@@ -77,16 +82,24 @@ def _drive(job: EpisodeJob, drive: Drive, pipe: Connection) -> Outcome:
             planner,
             driver=driver,
             subscribers=subscribers,
-            disturbance=Disturbance(job.seed) if job.disturb else None,
+            disturbance=_pushes(job),
             auto_brake_ttc_s=job.auto_brake_ttc_s,
         )
     except BaseException:
         if recorder is not None:
             recorder.abort()
         raise
+    if reached is not None:
+        outcome = replace(outcome, extra={**outcome.extra, "reached": reached.state})
     if recorder is not None:
         recorder.on_end(outcome)
     return outcome
+
+
+def _pushes(job: EpisodeJob) -> Pushes | None:
+    if job.rerun is not None:
+        return Replayed(job.rerun)
+    return Disturbance(job.seed) if job.disturb else None
 
 
 if __name__ == "__main__":

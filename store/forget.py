@@ -28,8 +28,9 @@ from .rows import now_utc
 from .sealing import read_sealed_json, sealed_json, sync_folder, write_durably
 from .writer import ABANDONED, MANIFEST, lock_leftover
 
+WHATIF = "whatif"  # pictures of drives that were driven again, named by the first one
 BY_EPISODE = frozenset(
-    {"annotations", "takeovers", "segments", "pairs", "safety_labels"}
+    {"annotations", "takeovers", "segments", "pairs", "safety_labels", "takeover_cases"}
 )  # tables of the journal with an episode_id
 
 
@@ -145,6 +146,9 @@ def _refuse_while_recording(store: Store) -> None:
 def _remove_folders(home: Path, driver_id: str, episode_ids: Sequence[str]) -> None:
     """Episodes, and what a kill or damage has left of them elsewhere."""
     ids = set(episode_ids)
+    for picture in (home / WHATIF).glob("*.png"):
+        if picture.name.split(".")[0] in ids:
+            picture.unlink()
     for name in ("episodes", ABANDONED, QUARANTINE):
         folder = home / name
         if not folder.is_dir():
@@ -179,7 +183,8 @@ def _scrub_journal(home: Path, episode_ids: frozenset[str]) -> None:
             if one["table"] not in BY_EPISODE:
                 continue
             kept = [row for row in one["rows"] if row["episode_id"] not in episode_ids]
-            changed |= len(kept) != len(one["rows"])
-            one["rows"] = kept
+            named = [key for key in one["values"] if str(key[0]).split("/")[0] not in episode_ids]
+            changed |= len(kept) != len(one["rows"]) or len(named) != len(one["values"])
+            one["rows"], one["values"] = kept, named
         if changed:
             write_durably(path, sealed_json(entry))

@@ -29,6 +29,7 @@ TABLES = frozenset(
         "segments",
         "pairs",
         "safety_labels",
+        "takeover_cases",
         "rounds",
         "steps",
         "training_data",

@@ -56,23 +56,29 @@ class Sources:
         return sorted({row["episode_id"] for row in rows})
 
 
-def sources(store: Store, up_to_round: int = ALL_ROUNDS) -> Sources:
+def sources(store: Store, up_to_round: int = ALL_ROUNDS, *, hold_out: bool = False) -> Sources:
     """Read what there is to learn from, in one transaction: a driver's veto comes before all of it or after.
 
     Args:
         store: The store.
         up_to_round: Last round whose pairs count.
+        hold_out: Leave out every drive with a certified takeover that is held out.
     """
     with store.transaction() as moment:
         content = moment.query("SELECT episode_id, content_sha256 FROM episodes")
+        held = {row["episode_id"] for row in queries.certified(moment, held_out=True)} if hold_out else set()
+
+        def taught(rows: Rows) -> Rows:
+            return [row for row in rows if row["episode_id"] not in held]
+
         return Sources(
-            pairs=[row for row in queries.pairs(moment) if row["round"] <= up_to_round],
-            recoveries=queries.segments(moment, phase=Phase.RECOVERY.value, trains=True),
+            pairs=taught([row for row in queries.pairs(moment) if row["round"] <= up_to_round]),
+            recoveries=taught(queries.segments(moment, phase=Phase.RECOVERY.value, trains=True)),
             experts=queries.episodes(
                 moment, driver_kind="expert", role="train", whole=True, limit=ALL_DRIVES
             ),
-            uneventful=queries.uneventful(moment),
-            imitable=queries.imitable(moment),
+            uneventful=taught(queries.uneventful(moment)),
+            imitable=taught(queries.imitable(moment)),
             content={row["episode_id"]: row["content_sha256"] for row in content},
         )
 

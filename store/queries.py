@@ -199,6 +199,21 @@ def safety_labels(store: Store, *, episode_id: str | None = None, label: str | N
     return store.query(f"SELECT * FROM safety_labels WHERE {_all(terms)} ORDER BY episode_id, tick", params)
 
 
+def certified(store: Readable, *, held_out: bool | None = None) -> Rows:
+    """Takeovers that are admitted as cases and that nobody has taken back since, in order of id."""
+    terms, params = _equal({"admitted": True, "held_out": held_out})
+    terms.append("takeover_id IN (SELECT takeover_id FROM takeovers WHERE trains)")
+    return store.query(f"SELECT * FROM takeover_cases WHERE {_all(terms)} ORDER BY takeover_id", params)
+
+
+def takeover_cases(store: Store) -> Rows:
+    """Takeovers that were tried as cases, in order of id, with the generations that pass (numbers, in order)."""
+    return store.query(
+        "SELECT c.*, (SELECT list(e.generation ORDER BY e.generation) FROM evaluations AS e WHERE e.suite = 'takeovers' "
+        "AND e.case_id = c.takeover_id AND e.success) AS passed_by FROM takeover_cases AS c ORDER BY takeover_id"
+    )
+
+
 def imitable(store: Readable) -> Rows:
     """States of drives that did not go well as a whole from which the policy itself drove on safely.
 

@@ -285,6 +285,48 @@ class EvaluationRow:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeoverCaseRow:
+    """A takeover as a case that can be driven again, and what came of trying.
+
+    Attributes:
+        generation: The one that failed; its weights and setting are `weights_sha256`, as of an `EvaluationRow`.
+        start_tick: From here on it is driven; before, the recorded controls are.
+        lead_s: From there to the hazard.
+        tries: Of the failed generation, and as many of the expert.
+        failed: Tries in which the generation failed again.
+        expert_passed: Tries that the expert passed.
+        deviation_m: Largest distance of ego and other road users from the recorded state at `start_tick`, over all tries;
+            None when one of them never got there. `deviation_mps` and `deviation_deg` likewise.
+        admitted: Same state, fails again, and can be passed.
+        reason: Why it is not admitted; "" if it is.
+        held_out: Never trained on where `gate.takeover_cases` asks for it.
+    """
+
+    TABLE: ClassVar[str] = "takeover_cases"
+    KEY: ClassVar[tuple[str, ...]] = ("takeover_id",)
+    takeover_id: str
+    episode_id: str
+    case_id: str
+    scenario: str
+    seed: int
+    decoy: bool
+    generation: int
+    weights_sha256: str
+    start_tick: int
+    lead_s: float
+    tries: int
+    failed: int
+    expert_passed: int
+    deviation_m: float | None
+    deviation_mps: float | None
+    deviation_deg: float | None
+    admitted: bool
+    reason: str
+    held_out: bool
+    created_utc: str = field(default_factory=now_utc)
+
+
+@dataclass(frozen=True, slots=True)
 class PromotionRow:
     """A gate's decision or a moved alias, with its evidence.
 

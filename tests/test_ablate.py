@@ -169,7 +169,7 @@ def test_a_budget_leaves_a_report_of_what_is_done(home: Home, monkeypatch: pytes
 def test_another_configuration_is_another_ablation(home: Home) -> None:
     run(home)
     for number, policy in enumerate(({}, {"decoder": "flow"}, {"context": "prompt+reasoning"}), start=2):
-        home.config = RunConfig(refine={"sft": {"max_steps": 7}}, policy=policy)  # type: ignore[arg-type]
+        home.config = RunConfig(refine={"sft": {"max_steps": 7}}, policy=policy)
         run(home)
         run(home)
         assert len(home.trained) == 6 * number

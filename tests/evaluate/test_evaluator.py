@@ -95,7 +95,7 @@ def test_figures_are_of_one_setting(store: Store) -> None:
             [to_row(one, weights_sha256=SHA256 + setting, suite="longtail", generation=0) for one in rows]
         )
 
-    flow = LoopConfig(policy={"decoder": "flow"})  # type: ignore[arg-type]
+    flow = LoopConfig(policy=PolicyConfig(decoder="flow"))
     put(flow.policy.setting, True, True)
     assert history.status(store.home)["generations"][0]["sr"] == 1.0
     put("", True, False)

@@ -11,7 +11,14 @@ from takeover.store import forget as module
 from takeover.store import queries
 from takeover.store.database import Store
 from takeover.store.forget import forget
-from takeover.store.rows import AnnotationRow, GenerationRow, PairRow, StepRow, TakeoverRow
+from takeover.store.rows import (
+    AnnotationRow,
+    GenerationRow,
+    PairRow,
+    StepRow,
+    TakeoverCaseRow,
+    TakeoverRow,
+)
 from takeover.vocabulary import PairSource, Reason
 
 from .drives import record
@@ -33,6 +40,13 @@ def pair(episode_id: str) -> PairRow:
     )  # fmt: skip
 
 
+def case_row(episode_id: str) -> TakeoverCaseRow:
+    return TakeoverCaseRow(
+        f"{episode_id}/0", episode_id, "ParkedObstacle/3", "ParkedObstacle", 3, False, 0, "", 0, 1.0, 5, 5, 5, 0.0,
+        0.0, 0.0, True, "", False,
+    )  # fmt: skip
+
+
 def home_of(path: Path) -> tuple[Store, dict[str, str]]:
     """Two drivers with one labelled drive each; generation 1 learnt from Anna, 2 came of it, 3 from Ben alone."""
     store = Store(path)
@@ -42,6 +56,9 @@ def home_of(path: Path) -> tuple[Store, dict[str, str]]:
         store.ingest_many([episode])
         store.put_labels([episode.name], [takeover(episode.name)], [], [pair(episode.name)])
         store.put([AnnotationRow(f"a-{driver}", episode.name, 30, "good", "", f"a note by {driver}")])
+        store.put([case_row(episode.name)])
+        (path / "whatif").mkdir(exist_ok=True)
+        (path / "whatif" / f"{episode.name}.0.generation-1.png").write_bytes(b"drawn")
         ids[driver] = episode.name
     anna, ben = ids[ANNA], ids[BEN]
     store.put(
@@ -77,6 +94,8 @@ def test_nothing_is_left_of_a_driver(tmp_path: Path) -> None:
     assert [row["driver_id"] for row in queries.episodes(store)] == [BEN]
     assert {row["episode_id"] for row in queries.pairs(store)} == {ids[BEN]}
     assert list(queries.said_later(store, list(ids.values()))) == [ids[BEN]]
+    assert [row["episode_id"] for row in queries.takeover_cases(store)] == [ids[BEN]]
+    assert [path.name.split(".")[0] for path in (tmp_path / "whatif").iterdir()] == [ids[BEN]]
 
 
 def test_the_others_stay_as_they_were(tmp_path: Path) -> None:
