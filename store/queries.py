@@ -209,7 +209,7 @@ def certified(store: Readable, *, held_out: bool | None = None) -> Rows:
 def takeover_cases(store: Store) -> Rows:
     """Takeovers that were tried as cases, in order of id, with the generations that pass (numbers, in order)."""
     return store.query(
-        "SELECT c.*, (SELECT list(e.generation ORDER BY e.generation) FROM evaluations AS e WHERE e.suite = 'takeovers' "
+        "SELECT c.*, (SELECT list(e.generation ORDER BY e.generation) FROM evaluations AS e WHERE e.suite = 'certified' "
         "AND e.case_id = c.takeover_id AND e.success) AS passed_by FROM takeover_cases AS c ORDER BY takeover_id"
     )
 

@@ -176,7 +176,7 @@ def tried(store: Store, successes: dict[int, tuple[bool, ...]]) -> list[str]:
     store.put([GenerationRow(n, str(n), None, "run", n, "", f"{n}" * 64) for n in successes])
     store.put(
         [
-            EvaluationRow(f"{n}" * 64, "takeovers", name, "ParkedObstacle", 3, False, n, good, 50.0, 90.0, "")
+            EvaluationRow(f"{n}" * 64, "certified", name, "ParkedObstacle", 3, False, n, good, 50.0, 90.0, "")
             for n, results in successes.items()
             for name, good in zip(names, results, strict=False)
         ]
