@@ -29,24 +29,30 @@ class Balance:
         self._fixed = None if setting == "balanced" else float(setting)
         self._layer = layer
         self._seen: list[tuple[float, float]] = []  # norms of the text's gradient and of the head's
+        self._mute = 0  # batches before the first measured one
 
     @property
     def weight(self) -> float:
-        """Alpha, as far as it is known."""
+        """Alpha, as far as it is known; 0 before the first batch that tells."""
         if self._fixed is not None:
             return self._fixed
+        if not self._seen:
+            return 0.0
         ratios = [math.log(text / head) for text, head in self._seen]
         return math.exp(math.fsum(ratios) / len(ratios))
 
     def of(self, text: Tensor, head: Tensor) -> float:
         """Alpha for a batch.
 
+        A batch whose text has no gradient (GRPO's, if no group has variance) or a lost one tells nothing.
+
         Args:
             text: Loss of the trainer, a scalar with its graph.
             head: Loss of the head, likewise.
 
         Raises:
-            RefineError: Nothing can be balanced: a loss sends no gradient into the backbone.
+            RefineError: Nothing can be balanced: the head sends no gradient into the backbone, or the text sends none
+                in any of the first BATCHES batches.
         """
         wanted = BATCHES if self._fixed is None else 1  # a fixed weight is measured once, for the report
         if len(self._seen) < wanted and self._fixed != 0.0:
@@ -54,6 +60,9 @@ class Balance:
             if all(math.isfinite(norm) and norm > 0.0 for norm in norms):
                 self._seen.append(norms)
             elif self._fixed is None and not self._seen:
+                self._mute += 1
+                if norms[1] != 0.0 and self._mute < BATCHES:
+                    return 0.0
                 raise RefineError(
                     f"the gradients cannot be balanced: {norms[0]:g} of the text, {norms[1]:g} of the head",
                     fix="give refine.*.head_weight a number",

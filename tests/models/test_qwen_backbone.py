@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from peft import get_peft_model
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import GenerationConfig, Qwen2_5_VLForConditionalGeneration
 
 from takeover.errors import PolicyError
-from takeover.models.backbone import heads_of
+from takeover.models.backbone import heads_of, lora_config
 from takeover.models.policy import Policy, PolicyConfig
 
 from ..refine.qwen import save_tiny_qwen
@@ -65,6 +66,28 @@ def test_heads_keep_their_digits_beside_a_bf16_backbone(checkpoint: Path, tmp_pa
     assert all(torch.equal(value, after[key]) for key, value in before.items())
     inputs = make_inputs(2, CONFIG)
     assert np.array_equal(policy.plan(inputs, "0")[0].waypoints_m, again.plan(inputs, "0")[0].waypoints_m)
+
+
+def test_an_adapter_finds_its_layers_again(checkpoint: Path, tmp_path: Path) -> None:
+    """Saved and loaded under names that Qwen's table of older names may rename."""
+    learner = Policy.load(checkpoint, config=CONFIG)
+    wrapped = get_peft_model(learner.model, lora_config(learner.backbone, learner.codec, rank=4, alpha=8))
+    with torch.no_grad():
+        for name, weight in wrapped.named_parameters():
+            if "lora_B" in name or "modules_to_save" in name:
+                weight.add_(0.02 * torch.randn(weight.shape))
+    wrapped.save_pretrained(tmp_path / "adapter")
+    merged = wrapped.merge_and_unload().state_dict()
+    again = Policy.load(tmp_path / "adapter", config=CONFIG).model.state_dict()
+    stock = Policy.load(checkpoint, config=CONFIG).model.state_dict()
+    moved = {key for key, value in merged.items() if not torch.allclose(value, stock[key], atol=1e-5)}
+    assert {part for part in ("q_proj", "down_proj", "action_head") if any(part in key for key in moved)} == {
+        "q_proj",
+        "down_proj",
+        "action_head",
+    }
+    for key, value in merged.items():
+        torch.testing.assert_close(again[key], value, rtol=0.0, atol=1e-6)
 
 
 def test_new_tokens_start_near_the_mean_of_the_old_ones(checkpoint: Path) -> None:

@@ -61,6 +61,26 @@ def test_a_head_without_gradient_into_the_backbone_cannot_be_balanced() -> None:
         Balance("balanced", layer).of(layer.w[0], head.w[0])
 
 
+@pytest.mark.parametrize("text", [0.0, float("nan")])
+def test_a_batch_that_tells_nothing_waits_for_the_next(text: float) -> None:
+    """GRPO's, when no group has variance; a lost one, which the guard takes care of."""
+    layer = Line()
+    balance = Balance("balanced", layer)
+    assert balance.of(text * layer.w[0], layer.w[1]) == 0.0
+    assert balance.weight == 0.0
+    assert balance.of(2.0 * layer.w[0], layer.w[1]) == pytest.approx(2.0)
+    assert balance.of(text * layer.w[0], layer.w[1]) == pytest.approx(2.0)
+
+
+def test_a_text_that_never_tells_cannot_be_balanced() -> None:
+    layer = Line()
+    balance = Balance("balanced", layer)
+    for _ in range(BATCHES - 1):
+        assert balance.of(0.0 * layer.w[0], layer.w[1]) == 0.0
+    with pytest.raises(RefineError, match="cannot be balanced"):
+        balance.of(0.0 * layer.w[0], layer.w[1])
+
+
 def test_the_measured_layer_is_the_decoders_last(policy: Policy) -> None:
     layer = last_layer(policy.model)
     names = [name for name, module in policy.model.named_modules() if module is layer]
