@@ -241,14 +241,25 @@ def apply_physics_control(server: Server, actor_id: int, control: list[Any]) -> 
 
 
 def _spawn_command(server: Server, body: list[Any]) -> int:
+    """Spawns and does what follows; an actor for which that fails is taken away again."""
     description, transform, parent, _, _, after = body
     world = server.simulation.world
     actor = world.spawn(description, pose_of(transform), parent[1] if parent[0] else None)
-    for command in after:
-        index, later = command[0]
-        later[0] = actor.id
-        _COMMANDS[index](server, later)
+    try:
+        for command in after:
+            index, later = command[0]
+            if index not in _WITHOUT_ACTOR:
+                later[0] = actor.id
+            _COMMANDS[index](server, later)
+    except Exception:
+        server.simulation.destroy(actor)
+        raise
     return actor.id
+
+
+def _autopilot_command(server: Server, body: list[Any]) -> int:
+    """The client library hands vehicles that are answered without an error to its Traffic Manager, which drives them."""
+    return server.simulation.world.vehicle(body[0]).id
 
 
 def _on_actor(function: Callable[..., Any]) -> Callable[[Server, list[Any]], int]:
@@ -273,6 +284,8 @@ def _set_light(server: Server, actor_id: int, state: int) -> None:
     world.lights.write()
 
 
+_WITHOUT_ACTOR = (0, 20)  # SpawnActor and ConsoleCommand do not begin with an actor's id
+
 # In the order of CARLA's command variant.
 _COMMANDS: tuple[Callable[[Server, list[Any]], int], ...] = (
     _spawn_command,
@@ -291,7 +304,7 @@ _COMMANDS: tuple[Callable[[Server, list[Any]], int], ...] = (
     _not_implemented("ApplyTorque"),
     _on_actor(set_actor_simulate_physics),
     _on_actor(set_actor_enable_gravity),
-    _on_actor(set_actor_autopilot),
+    _autopilot_command,
     _not_implemented("ShowDebugTelemetry"),
     _on_actor(set_vehicle_light_state),
     _on_actor(set_actor_location),

@@ -139,3 +139,46 @@ def test_a_nudge_is_one_step_of_the_real_one(server: EmbeddedServer, still_world
         assert time.monotonic() < until_s
         still_world.tick()
     child.communicate("\n", timeout=20.0)
+
+
+def test_traffic_as_generate_traffic_makes_it(server: EmbeddedServer, still_world: carla.World) -> None:
+    body = (
+        "import carla, os, sys\n"
+        f"client = carla.Client({server.host!r}, {server.port}, 1); client.set_timeout(5.0)\n"
+        "world = client.get_world()\n"
+        "manager = client.get_trafficmanager(22000 + os.getpid() % 7000); manager.set_synchronous_mode(True)\n"
+        "spawn, autopilot = carla.command.SpawnActor, carla.command.SetAutopilot\n"
+        "places = world.get_map().get_spawn_points()[::12][:10]\n"
+        "kinds = world.get_blueprint_library().filter('vehicle.*')\n"
+        "then = autopilot(carla.command.FutureActor, True, manager.get_port())\n"
+        "batch = [spawn(kinds[i % len(kinds)], place).then(then) for i, place in enumerate(places)]\n"
+        "answers = client.apply_batch_sync(batch, True)\n"
+        "print(len(answers), [a.error for a in answers if a.error])\n"
+        "cars = world.get_actors([a.actor_id for a in answers]); start = [c.get_location() for c in cars]\n"
+        "for _ in range(200): world.tick()\n"
+        "moved = [s.distance(c.get_location()) for s, c in zip(start, cars)]\n"
+        "print(sum(m > 10.0 for m in moved), [round(m) for m in moved])\n"
+        "client.apply_batch_sync([autopilot(c.id, False, manager.get_port()) for c in cars], True)\n"
+        "for c in cars: c.apply_control(carla.VehicleControl(brake=1.0))\n"
+        "for _ in range(120): world.tick()\n"
+        "print(max(c.get_velocity().length() for c in cars)); sys.stdout.flush()\n"
+        "client.apply_batch_sync([carla.command.DestroyActor(c.id) for c in cars], True)\n"
+        "os._exit(0)\n"
+    )
+    child = subprocess.Popen([sys.executable, "-P", "-c", body], stdout=subprocess.PIPE, text=True)
+    spawned, moved, still = child.communicate(timeout=60)[0].splitlines()
+    assert spawned == "10 []"
+    assert moved.startswith("10 "), moved
+    assert float(still) == 0.0
+
+
+def test_only_vehicles_have_an_autopilot(server: EmbeddedServer, still_world: carla.World) -> None:
+    client = carla.Client(server.host, server.port, 1)
+    client.set_timeout(5.0)
+    library, place = still_world.get_blueprint_library(), still_world.get_map().get_spawn_points()[0]
+    before = len(still_world.get_actors())
+    then = carla.command.SetAutopilot(carla.command.FutureActor, True, 8000)
+    batch = [carla.command.SpawnActor(library.find("walker.pedestrian.0001"), place).then(then)]
+    answer = client.apply_batch_sync(batch, True)[0]
+    assert "is not a vehicle" in answer.error
+    assert len(still_world.get_actors()) == before  # the walker does not stay behind
