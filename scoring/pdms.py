@@ -30,6 +30,7 @@ Ints = NDArray[np.int64]
 
 PACIFICA = VehicleParams(wheel_base_m=3.089, rear_to_centre_m=1.461, length_m=5.176, width_m=2.297)
 _VEHICLE = len(PACIFICA.packed())
+_FRAMES_AT = _VEHICLE + 5 + FILTERS.size  # in the reals of a prepared scene
 MIN_PROGRESS_M = 5.0  # below this, progress does not tell plans apart
 
 
@@ -53,9 +54,8 @@ def _metrics(tracks: Array, reals: Array, whole: Ints, ttc_last: int, out: Array
     counts_as = whole[5 : 5 + agents]
     index = whole[5 + agents :].reshape(3, polygons + 1)
     vehicle, start, longest = reals[:_VEHICLE], reals[_VEHICLE : _VEHICLE + 4], reals[_VEHICLE + 4]
-    at = _VEHICLE + 5
-    filters = reals[at : at + FILTERS.size].reshape(FILTERS.shape)
-    at += FILTERS.size
+    filters = reals[_VEHICLE + 5 : _FRAMES_AT].reshape(FILTERS.shape)
+    at = _FRAMES_AT
     frames = reals[at : at + 6 * FRAMES * agents].reshape(agents, FRAMES, 6)
     at += 6 * FRAMES * agents
     windows = reals[at : at + 4 * REACHES * agents].reshape(agents, REACHES, 4)
@@ -326,8 +326,9 @@ def tracked_waypoints(scene: Scene, tracks: ArrayLike) -> Float:
 def agents_at_10_hz(scene: Scene) -> Array:
     """(N, 51, 6) x, y, cos and sin of yaw, vx, vy; NaN where an agent is absent. Not to be written to."""
     if scene.prepared is not None:  # scored before; else they cost a tenth of all that scoring needs
-        frames: Array = scene.prepared[0]
-        return frames
+        reals, whole = scene.prepared
+        found: Array = reals[_FRAMES_AT : _FRAMES_AT + 6 * FRAMES * whole[0]].reshape(-1, FRAMES, 6)
+        return found
     agents = np.array(scene.agents, np.float64, order="C")
     if agents.size == 0:
         return np.empty((0, FRAMES, 6))

@@ -15,11 +15,14 @@ from takeover.scoring.filters import savgol_matrix
 from takeover.scoring.kinematics import EGO
 from takeover.scoring.pdms import (
     PACIFICA,
+    agents_at_10_hz,
     min_ttc,
     plan_poses,
     score_plans,
+    score_tracks,
     terms_of,
     track_plans,
+    track_ttc,
     tracked_waypoints,
 )
 from takeover.scoring.proposals import Line, centerline_proposals, with_reference
@@ -212,6 +215,23 @@ def test_tracks_of_any_layout_are_scored() -> None:
     tracks.setflags(write=False)
     for other in (tracks, turned, tracks.tolist()):
         assert np.array_equal(terms_of(scene, other), wanted)
+
+
+def test_a_scene_that_was_scored_tells_the_same_conflicts() -> None:
+    """What scoring keeps with a scene is read again."""
+    scene = road(
+        [(ActorKind.VEHICLE, 30.0, 0.0, 0.0, 1.0, 0.0), (ActorKind.WALKER, 20.0, 6.0, 0.0, 0.0, -1.0)]
+    )
+    track = track_plans(scene, KEEP_10[None])
+    fresh = agents_at_10_hz(scene), track_ttc(scene, track), conflicts(scene, track[0])
+    score_tracks(scene, track)
+    again = agents_at_10_hz(scene), track_ttc(scene, track), conflicts(scene, track[0])
+    assert fresh[0].shape == (2, 51, 6)
+    for before, after in zip((*fresh[:2], *fresh[2]), (*again[:2], *again[2]), strict=True):
+        np.testing.assert_array_equal(before, after)
+    empty = road()
+    score_tracks(empty, track)
+    assert agents_at_10_hz(empty).shape == (0, 51, 6)
 
 
 def test_scene_survives_pickling() -> None:
