@@ -42,6 +42,7 @@ class Actor:
         at_light: Vehicle: id of the traffic light that it stands at, or 0.
         box: Centre and half sizes, where they are not the blueprint's.
         physics: Vehicle: physics control that a client has set.
+        ackermann_settings: Vehicle: gains that a client has set.
     """
 
     id: int
@@ -60,6 +61,7 @@ class Actor:
     at_light: int = 0
     box: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
     physics: list[Any] | None = None
+    ackermann_settings: list[float] | None = None
 
     @property
     def kind(self) -> Kind:

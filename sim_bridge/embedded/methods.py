@@ -198,6 +198,53 @@ def get_all_level_BBs(server: Server, tag: int) -> list[Any]:
     return []
 
 
+@void
+def load_map_layer(server: Server, layers: int) -> None:
+    """A map is one piece here; all of it is always there."""
+
+
+@void
+def unload_map_layer(server: Server, layers: int) -> None:
+    """As `load_map_layer`."""
+
+
+@value
+def get_names_of_all_objects(server: Server) -> list[str]:
+    """The scenery has no objects of its own."""
+    return []
+
+
+@void
+def enable_environment_objects(server: Server, ids: list[int], enabled: bool) -> None:
+    """Refuses objects that are not there, which is all of them."""
+    if ids:
+        raise NotImplementedError("the scenery has no objects that could be switched")
+
+
+@void
+def update_lights_state(server: Server, client: str, lights: list[Any], discard: bool = True) -> None:
+    """Refuses lamps that are not there, which is all of them."""
+    if lights:
+        raise NotImplementedError("there are no street lamps")
+
+
+@void
+def update_day_night_cycle(server: Server, client: str, active: bool) -> None:
+    """Street lamps that are not there need no hours."""
+
+
+@value
+def get_imui_gravity(server: Server) -> float:
+    """What an IMU at rest measures upwards, m/s2."""
+    return server.simulation.world.imu_gravity_mps2
+
+
+@void
+def set_imui_gravity(server: Server, gravity_mps2: float) -> None:
+    """Changes what IMUs measure; nothing falls differently."""
+    server.simulation.world.imu_gravity_mps2 = gravity_mps2
+
+
 @value
 def query_lights_state(server: Server, client: str) -> list[Any]:
     """No street lamps."""
@@ -230,6 +277,22 @@ def _on_ground(start: list[float], end: list[float]) -> list[float] | None:
 def draw_debug_shape(server: Server, shape: list[Any]) -> None:
     """Debug shapes are for a viewer's window, which this server does not have."""
     LOG.debug("a debug shape is not drawn: %r", shape)
+
+
+@void
+def clear_debug_shape(server: Server) -> None:
+    """None is drawn."""
+
+
+@void
+def clear_debug_string(server: Server) -> None:
+    """None is drawn."""
+
+
+@value
+def is_sensor_enabled_for_ros(server: Server, stream_id: int) -> bool:
+    """No sensor speaks to ROS."""
+    return False
 
 
 @value

@@ -9,11 +9,20 @@ from typing import Any
 
 from .actors import Actor
 from .methods import REFUSALS, Server, bare, value, void
+from .methods_physics import (
+    FINAL_RATIO,
+    GEAR_RATIOS,
+    WHEEL_RADIUS_M,
+    add_actor_force,
+    add_actor_impulse,
+    set_actor_target_angular_velocity,
+    show_vehicle_debug_telemetry,
+)
 from .wire_rpc import failed, ok
 from .world import WorldError, pose_of
 
-WHEEL_RADIUS_CM = 35.0
-GEARS = [[4.25, 0.5, 0.65], [2.5, 0.5, 0.65], [1.6, 0.5, 0.65], [1.2, 0.5, 0.65], [0.97, 0.5, 0.65]]
+WHEEL_RADIUS_CM = 100.0 * WHEEL_RADIUS_M
+GEARS = [[ratio, 0.5, 0.65] for ratio in GEAR_RATIOS]  # ratio, down, up
 STEER_FIELD, MASS_FIELD, WHEELS_FIELD = 2, 11, 15  # of a wheel; of physics control
 
 
@@ -126,14 +135,6 @@ def set_actor_target_velocity(server: Server, actor_id: int, velocity: list[floa
 
 
 @void
-def set_actor_target_angular_velocity(server: Server, actor_id: int, velocity: list[float]) -> None:
-    """Only stopping a turn makes sense for the bicycle model, which does not skid."""
-    if any(velocity):
-        raise NotImplementedError("an angular velocity other than zero cannot be set")
-    server.simulation.world.actor(actor_id)
-
-
-@void
 def set_actor_simulate_physics(server: Server, actor_id: int, enabled: bool) -> None:
     """Lets physics move an actor."""
     world = server.simulation.world
@@ -170,7 +171,7 @@ def set_actor_autopilot(server: Server, actor_id: int, enabled: bool) -> None:
 @value
 def get_actor_bounding_box(server: Server, actor_id: int) -> list[Any]:
     """Box relative to the actor."""
-    return server.simulation.world.actor(actor_id).bounding_box()
+    return server.simulation.world.bounding_box(actor_id)
 
 
 @value
@@ -221,7 +222,7 @@ def get_physics_control(server: Server, actor_id: int) -> list[Any]:
         handbrake = 0.0 if steers else 3000.0
         wheels.append([3.5, 0.25, angle, WHEEL_RADIUS_CM, 1500.0, handbrake, 3.0, 20.0, 3000.0, place])
     return [
-        [[0.0, 400.0], [1890.0, 500.0], [5729.6, 400.0]], 6000.0, 1.0, 0.15, 2.0, 0.35, True, 0.2, 10.0, 4.0,
+        [[0.0, 400.0], [1890.0, 500.0], [5729.6, 400.0]], 6000.0, 1.0, 0.15, 2.0, 0.35, True, 0.2, 10.0, FINAL_RATIO,
         GEARS, actor.mass_kg, 0.3, [0.0, 0.0, -0.1], [[0.0, 1.0], [120.0, 1.0]], wheels, True,
     ]  # fmt: skip
 
@@ -298,14 +299,14 @@ _COMMANDS: tuple[Callable[[Server, list[Any]], int], ...] = (
     _on_actor(set_walker_state),
     _on_actor(set_actor_target_velocity),
     _on_actor(set_actor_target_angular_velocity),
-    _not_implemented("ApplyImpulse"),
-    _not_implemented("ApplyForce"),
+    _on_actor(add_actor_impulse),
+    _on_actor(add_actor_force),
     _not_implemented("ApplyAngularImpulse"),
     _not_implemented("ApplyTorque"),
     _on_actor(set_actor_simulate_physics),
     _on_actor(set_actor_enable_gravity),
     _autopilot_command,
-    _not_implemented("ShowDebugTelemetry"),
+    _on_actor(show_vehicle_debug_telemetry),
     _on_actor(set_vehicle_light_state),
     _on_actor(set_actor_location),
     _not_implemented("ConsoleCommand"),

@@ -25,7 +25,6 @@ Chunks = tuple[bytes, ...]
 
 CAMERAS = (SensorType.RGB, SensorType.DEPTH, SensorType.SEMANTIC, SensorType.INSTANCE)
 FAR_PLANE_M = 1000.0
-GRAVITY_MPS2 = 9.81
 TIME_SLACK_S = 1e-6
 _CLOTHES = (
     (196, 60, 54),
@@ -167,7 +166,7 @@ class Sensors:
         yaw = math.radians(motion[sensor.row, YAW])
         cos, sin = math.cos(yaw), math.sin(yaw)
         ax, ay = body[AX], body[AX + 1]
-        accel = [ax * cos + ay * sin, -ax * sin + ay * cos, GRAVITY_MPS2]
+        accel = [ax * cos + ay * sin, -ax * sin + ay * cos, self._world.imu_gravity_mps2]
         gyro = np.radians(body[WX : WZ + 1]).tolist()
         return [accel, gyro, (yaw + math.pi / 2.0) % math.tau]
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TextIO
 
-from . import methods_actors  # noqa: F401 - registers its methods
+from . import methods_actors, methods_recorder  # noqa: F401 - they register their methods
 from .methods import METHODS, REFUSALS, Server
 from .sensors import Chunks
 from .simulation import DEFAULT_STEP_S, WORLD_STREAM, Simulation
@@ -26,6 +26,12 @@ SEND_BYTES = 1 << 18  # at a time: calls are served between the pieces of a wind
 QUIET_S = 0.1  # after loading: the client then reopens its world stream, and aborts if data arrive meanwhile
 MAX_WARNINGS = 200  # per client
 MAX_QUEUED_BYTES = 128 << 20  # a subscriber that far behind loses frames
+MANAGER_CALLS = frozenset(
+    (
+        "apply_batch", "get_actor_bounding_box", "get_actors_by_id", "get_episode_settings",
+        "get_vehicle_light_states", "get_weather_parameters",
+    )
+)  # fmt: skip
 LINGER_S = 10.0  # how long a client has to close a stream whose sensor is gone
 SUBSCRIBE_WAIT_S = 0.5  # a client asks for a token, then connects: awaited before the next call is served
 
@@ -245,7 +251,7 @@ class Client:
     def _serve(self, request: Request) -> bytes:
         method = METHODS.get(request.method)
         refuse = method.refuse if method else rpc_error
-        if self._failure and request.waits:
+        if self._failure and request.waits and not self._from_manager(request):
             text, self._failure = self._failure, ""
             return refuse(request.number, text)
         try:
@@ -273,6 +279,10 @@ class Client:
             if not request.waits:
                 self._remember(text)
         return answer(request.number, method.wrap(result) if request.waits else None)
+
+    def _from_manager(self, request: Request) -> bool:
+        """Whether a Traffic Manager's own thread may have made the call: an error there would end the client's process."""
+        return bool(self.steps.ports) and request.method in MANAGER_CALLS
 
     def _fail(self, request: Request, text: str, refuse: Callable[[int, str], bytes]) -> bytes:
         if request.waits:

@@ -8,6 +8,8 @@ from typing import Any
 
 from .actors import Actor
 from .display import DisplayPainter
+from .recordings import Recorder
+from .replay import Replay, ReplayOptions
 from .sensors import Chunks, RendererShelf, Sensors
 from .town import Town, load_town
 from .wire_stream import MAP_CHANGED, SensorType, episode_header, sensor_header
@@ -49,6 +51,9 @@ class Simulation:
         self._last_tick = time.monotonic()
         self._step_s = 0.0
         self.loaded_at = 0.0
+        self.recorder: Recorder | None = None
+        self.replay: Replay | None = None
+        self.replay_options = ReplayOptions()
         self._start(load_town(map_name), episode_id=1, frame=0, time_s=0.0)
 
     def _start(self, town: Town, episode_id: int, frame: int, time_s: float) -> None:
@@ -103,6 +108,8 @@ class Simulation:
         """Starts a new episode; its first snapshot goes out when a client subscribes, or with the first tick."""
         if reset_settings:
             self.settings = list(_DEFAULT_SETTINGS)
+        self.stop_recorder()
+        self.replay = None
         old = self.world
         self._start(town, old.episode_id + 1, old.frame, old.time_s)
         self.prepare_cameras()
@@ -120,6 +127,10 @@ class Simulation:
         world = self.world
         world.step(step_s)
         self._step_s = step_s
+        if self.replay is not None and not self.replay.advance(step_s):
+            self.replay = None
+        if self.recorder is not None:
+            self.recorder.note()
         self._send(WORLD_STREAM, self.snapshot())
         self._map_changed = False
         for stream_id, payload in self.sensors.frames(self._heard):
@@ -133,6 +144,18 @@ class Simulation:
         header = sensor_header(SensorType.WORLD, world.frame, world.time_s, world.table.motion[0, :6])
         episode = episode_header(world.episode_id, self._last_tick, self._step_s, flags)
         return header, episode, world.records()
+
+    def stop_recorder(self) -> None:
+        """Ends the recording, if there is one."""
+        if self.recorder is not None:
+            self.recorder.close()
+            self.recorder = None
+
+    def stop_replay(self, keep: bool) -> None:
+        """Ends the replay, if there is one; what it has made goes unless it is kept."""
+        if self.replay is not None:
+            self.replay.end(keep)
+            self.replay = None
 
     def destroy(self, actor: Actor) -> None:
         """Removes an actor with its children."""

@@ -14,12 +14,15 @@ from ...scoring.kinematics import _step as bicycle_kernel
 from .actors import Actor, ActorTable, Layout
 from .blueprints import SPECTATOR, TRAFFIC_LIGHT, Blueprint, Kind, library
 from .physics import MAX_HITS, VX, YAW, Z, carry, collide, meet, move_walkers, publish_vehicles, standing_at
+from .pushes import Pushes
 from .town import Pose, Town
 from .traffic_lights import TrafficLight, TrafficLights
 from .wire_stream import vehicle_state, walker_state
 
 GROUND_Z_M = 0.0  # the shipped maps are flat
 SPEED_LIMIT_KMH = 50.0
+GRAVITY_MPS2 = 9.81
+MAX_LATE_BOXES = 256
 BRAKE_LIGHT_FLAG, RIGHT_FLAG, LEFT_FLAG = 8, 16, 32  # carla.VehicleLightState
 CLEAR_NOON = [5.0, 0.0, 0.0, 10.0, -1.0, 45.0, 0.0, 0.75, 0.1, 0.0, 1.0, 0.03, 0.0331, 0.0]
 
@@ -72,11 +75,14 @@ class World:
         self.frame, self.time_s = frame, time_s
         self.table = ActorTable()
         self.weather = list(CLEAR_NOON)
+        self.imu_gravity_mps2 = GRAVITY_MPS2
+        self.pushes = Pushes(self.table)
         self.contacts: list[Contact] = []
         self.blueprints = library()
         self._uids = {blueprint_id: number for number, blueprint_id in enumerate(self.blueprints, start=1)}
         self._ids = ids
         self._ackermann: dict[int, list[float]] = {}
+        self._late_boxes: dict[int, list[Any]] = {}
         self._hits = np.zeros((MAX_HITS, 2), np.int64)
         self._impulses = np.zeros((MAX_HITS, 2))
         self._coded_layout: Layout | None = None
@@ -114,11 +120,26 @@ class World:
             raise WorldError(f"unable to find actor {actor_id}: it was destroyed or never existed")
         return found
 
+    def bounding_box(self, actor_id: int) -> list[Any]:
+        """Box of an actor, or of one that was here a moment ago.
+
+        A Traffic Manager asks for the boxes of all that it has seen, a tick late; an error would end its process.
+        """
+        late = self._late_boxes.get(actor_id)
+        return self.actor(actor_id).bounding_box() if late is None else late
+
     def vehicle(self, actor_id: int) -> Actor:
         """A vehicle; raises `WorldError` otherwise."""
         found = self.actor(actor_id)
         if found.kind is not Kind.VEHICLE:
             raise WorldError(f"actor {actor_id} ({found.blueprint.id}) is not a vehicle")
+        return found
+
+    def movable(self, actor_id: int) -> Actor:
+        """A vehicle that physics moves; raises `WorldError` otherwise."""
+        found = self.vehicle(actor_id)
+        if not found.simulated or found.parent is not None:
+            raise WorldError(f"actor {actor_id} ({found.blueprint.id}) is not moved by physics")
         return found
 
     def light(self, actor_id: int) -> TrafficLight:
@@ -187,6 +208,10 @@ class World:
         if actor.parent is not None:
             actor.parent.children.remove(actor)
         self._ackermann.pop(actor.id, None)
+        self.pushes.forget(actor)
+        self._late_boxes[actor.id] = actor.bounding_box()
+        if len(self._late_boxes) > MAX_LATE_BOXES:
+            del self._late_boxes[next(iter(self._late_boxes))]
         self.table.remove(actor)
         return [*gone, actor]
 
@@ -250,6 +275,7 @@ class World:
         """Lets physics move an actor, or holds it where it is put."""
         actor.simulated = enabled
         if not enabled:
+            self.pushes.forget(actor)
             self.table.bike[actor.row, 3:] = 0.0
             self.table.motion[actor.row, VX:] = 0.0
         self.table.changed()
@@ -276,12 +302,16 @@ class World:
         self.time_s += dt_s
         if self._ackermann:
             self._follow_ackermann()
+        if self.pushes:
+            self.pushes.before_step(dt_s)
         table.before[:count] = motion[:count]
         for params, rows in layout.fleets:
             state, command = bike[rows], np.empty((len(rows), 2))
             pedals_kernel(state, table.pedals[rows], params, command)
             bicycle_kernel(state, command, dt_s, params)
             bike[rows] = state
+        if self.pushes:
+            self.pushes.after_step()
         publish_vehicles(bike, motion, table.to_centre, layout.vehicles, dt_s)
         move_walkers(table.walk, motion, layout.walkers, dt_s)
         self.contacts = []

@@ -41,9 +41,14 @@ class Caller:
         self._sock.sendall(msgpack.packb([0, 1, method, [WAITS, *args]]))
         while True:
             self._answers.feed(self._sock.recv(65536))
-            for _, _, error, result in self._answers:
+            for _, number, error, result in self._answers:
                 assert error is None
-                return result
+                if number:
+                    return result
+
+    def send(self, method: str, *args: object) -> None:
+        """Fires and forgets."""
+        self._sock.sendall(msgpack.packb([0, 0, method, [[True], *args]]))
 
     def close(self) -> None:
         self._sock.close()
@@ -175,6 +180,7 @@ def test_traffic_as_generate_traffic_makes_it(server: EmbeddedServer, still_worl
 def test_only_vehicles_have_an_autopilot(server: EmbeddedServer, still_world: carla.World) -> None:
     client = carla.Client(server.host, server.port, 1)
     client.set_timeout(5.0)
+    client.get_world()  # the client library's batches with autopilots need one
     library, place = still_world.get_blueprint_library(), still_world.get_map().get_spawn_points()[0]
     before = len(still_world.get_actors())
     then = carla.command.SetAutopilot(carla.command.FutureActor, True, 8000)
@@ -182,3 +188,26 @@ def test_only_vehicles_have_an_autopilot(server: EmbeddedServer, still_world: ca
     answer = client.apply_batch_sync(batch, True)[0]
     assert "is not a vehicle" in answer.error
     assert len(still_world.get_actors()) == before  # the walker does not stay behind
+
+
+def test_what_was_refused_is_told_to_the_script_and_not_to_its_manager(server: EmbeddedServer) -> None:
+    caller = Caller(server)
+    caller.call("add_traffic_manager_running", ["127.0.0.1", 21998])
+    caller.send("open_vehicle_door", 1, 0)
+    assert caller.call("get_vehicle_light_states") == [[1, []]]  # as the manager's thread does
+    assert "open_vehicle_door" in str(caller.call("version"))
+    assert caller.call("version") == [[1, "0.9.16"]]
+    caller.close()
+
+
+def test_the_box_of_an_actor_that_has_just_gone(server: EmbeddedServer, still_world: carla.World) -> None:
+    place = still_world.get_map().get_spawn_points()[0]
+    car = still_world.spawn_actor(still_world.get_blueprint_library().find("vehicle.lincoln.mkz_2020"), place)
+    still_world.tick()
+    assert car.destroy()
+    caller = Caller(server)
+    answer = caller.call("get_actor_bounding_box", car.id)  # by a manager that saw it in the last snapshot
+    assert isinstance(answer, list)
+    assert answer[0][1][1] == pytest.approx([2.45, 1.05, 0.75])  # half of 4.9 x 2.1 x 1.5 m
+    assert "unable to find actor" in str(caller.call("get_actor_bounding_box", 999_999))
+    caller.close()
