@@ -294,7 +294,7 @@ def refine(
 
     with RichProgress() as progress:
         result = Loop(home, load_config(RunConfig, config, {"seed": seed}), progress).refine_only(
-            stages.split(",")
+            [name.strip() for name in stages.split(",")]
         )
     print_json(result) if as_json else typer.echo(
         f"challenger: generation {result['generation']} (version {result['version']})"

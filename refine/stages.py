@@ -99,6 +99,8 @@ def run_stages(
             device=str(policy.model.device),
             dtype=policy.model.dtype,
         ).model
+    for number in range(len(reports) - 1):  # left by a kill between two stages
+        shutil.rmtree(_folder(out_dir, number), ignore_errors=True)
     cache = feature_cache(policy, config.features, out_dir.parent / "features")
     with _data_at_rest():
         for number in range(len(reports), len(STAGES)):

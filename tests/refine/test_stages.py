@@ -76,6 +76,8 @@ def test_a_killed_run_goes_on_and_ends_the_same(
     # Half-written weights of the stage that was cut off must not be taken for whole ones.
     number = STAGES.index(killed_in)
     (tmp_path / "cut" / f"{number}-{killed_in}").mkdir()
+    if number > 1:  # nor may those stay that a kill between two stages has left
+        (tmp_path / "cut" / "0-sft").mkdir()
     ran: list[str] = []
     for other in ("sft", "dpo", "grpo", "anchor"):
         original = getattr(stages, f"run_{other}")
@@ -87,6 +89,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(
         monkeypatch.setattr(stages, f"run_{other}", noted)
     resumed = make_policy()
     refine(resumed, tmp_path / "cut")
+    assert [p.name for p in (tmp_path / "cut").iterdir() if p.is_dir()] == ["5-anchor"]
     assert ran == [n for n in ("sft", "dpo", "grpo", "anchor") if n == killed_in or _after(n, killed_in)]
     assert same(weights(whole), weights(resumed))
 
