@@ -62,11 +62,12 @@ def sources(store: Store, up_to_round: int = ALL_ROUNDS, *, hold_out: bool = Fal
     Args:
         store: The store.
         up_to_round: Last round whose pairs count.
-        hold_out: Leave out every drive with a certified takeover that is held out.
+        hold_out: Leave out every drive of a case in which a certified takeover is held out, whoever drove it.
     """
     with store.transaction() as moment:
-        content = moment.query("SELECT episode_id, content_sha256 FROM episodes")
-        held = {row["episode_id"] for row in queries.certified(moment, held_out=True)} if hold_out else set()
+        content = moment.query("SELECT episode_id, case_id, content_sha256 FROM episodes")
+        cases = {row["case_id"] for row in queries.certified(moment, held_out=True)} if hold_out else set()
+        held = {row["episode_id"] for row in content if row["case_id"] in cases}
 
         def taught(rows: Rows) -> Rows:
             return [row for row in rows if row["episode_id"] not in held]
@@ -74,8 +75,8 @@ def sources(store: Store, up_to_round: int = ALL_ROUNDS, *, hold_out: bool = Fal
         return Sources(
             pairs=taught([row for row in queries.pairs(moment) if row["round"] <= up_to_round]),
             recoveries=taught(queries.segments(moment, phase=Phase.RECOVERY.value, trains=True)),
-            experts=queries.episodes(
-                moment, driver_kind="expert", role="train", whole=True, limit=ALL_DRIVES
+            experts=taught(
+                queries.episodes(moment, driver_kind="expert", role="train", whole=True, limit=ALL_DRIVES)
             ),
             uneventful=taught(queries.uneventful(moment)),
             imitable=taught(queries.imitable(moment)),

@@ -167,8 +167,9 @@ def became_of(store: Store, takeover: dict[str, Any]) -> dict[str, Any]:
     Returns:
         `takeover`, `segments`, `pairs` (admitted and left out), `generations` that trained on it, `later` (refined
         from those), `champion`, `scene` (how generations do on its scenario type, over all their stored cases of the
-        gate's suites: one that was given up early has fewer), and `compared`: champion and the generation that failed, on
-        the cases that both have driven; None if they are one, or there is no such case.
+        gate's suites: one that was given up early has fewer), `compared` (champion and the generation that failed, on the
+        cases that both have driven; None if they are one, or there is no such case), and `tried`: the takeover as a case
+        (`queries.takeover_cases`); None if it was not tried.
     """
     name = takeover["takeover_id"]
     segments = store.query(
@@ -202,6 +203,7 @@ def became_of(store: Store, takeover: dict[str, Any]) -> dict[str, Any]:
         "champion": champion,
         "scene": _scene(store, takeover["scenario"], takeover["decoy"]),
         "compared": _compared(store, takeover, champion),
+        "tried": next(iter(queries.takeover_cases(store, takeover_id=name)), None),
     }
 
 

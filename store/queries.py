@@ -206,12 +206,16 @@ def certified(store: Readable, *, held_out: bool | None = None) -> Rows:
     return store.query(f"SELECT * FROM takeover_cases WHERE {_all(terms)} ORDER BY takeover_id", params)
 
 
-def takeover_cases(store: Store) -> Rows:
+def takeover_cases(store: Store, *, takeover_id: str | None = None) -> Rows:
     """Takeovers that were tried as cases, in order of id, with the generations that pass (numbers, in order)."""
-    return store.query(
-        "SELECT c.*, (SELECT list(e.generation ORDER BY e.generation) FROM evaluations AS e WHERE e.suite = 'certified' "
-        "AND e.case_id = c.takeover_id AND e.success) AS passed_by FROM takeover_cases AS c ORDER BY takeover_id"
+    terms, params = _equal({"takeover_id": takeover_id})
+    rows = store.query(
+        "SELECT c.*, (SELECT list(DISTINCT e.generation ORDER BY e.generation) FROM evaluations AS e "
+        "WHERE e.suite = 'certified' AND e.case_id = c.takeover_id AND e.success) AS passed_by "
+        f"FROM takeover_cases AS c WHERE {_all(terms)} ORDER BY takeover_id",
+        params,
     )
+    return [{**row, "passed_by": row["passed_by"] or []} for row in rows]
 
 
 def imitable(store: Readable) -> Rows:

@@ -18,7 +18,8 @@ def story(found: dict[str, Any]) -> list[str]:
     said = [_what(found), f"It {_gave(found)}, {_shaped(found)}."]
     if takeover["verdict"]:
         said.append(f"You called it: {takeover['verdict']}.")
-    return [*said, _now(found)]
+    said.append(_now(found))
+    return said if found["tried"] is None else [*said, _again(found["tried"])]
 
 
 def clock(takeover: dict[str, Any]) -> datetime:
@@ -102,6 +103,22 @@ def _now(found: dict[str, Any]) -> str:
         f"{now['passed']} of {now['cases']}"
     )
     return f"{said}; it is the one that failed here." if failed == champion else f"{said}."
+
+
+def _again(tried: dict[str, Any]) -> str:
+    """What came of driving its scene again."""
+    said = (
+        f"Driven again {tried['tries']} times, generation {tried['generation']} failed {tried['failed']} and the expert "
+        f"passed {tried['expert_passed']}"
+    )
+    if not tried["admitted"]:
+        return f"{said}: no case ({tried['reason'].replace('_', ' ')})."
+    passing = (
+        f"generations that pass it: {spans(tried['passed_by'])}"
+        if tried["passed_by"]
+        else "nobody passes it yet"
+    )
+    return f"{said}: a certified case; {passing}."
 
 
 def _count(number: int, one: str, many: str = "") -> str:
