@@ -17,6 +17,7 @@ from ..store.database import Store
 from ..vocabulary import Case, Role
 from .closed_loop import CaseResult
 from .evaluator import Evaluator
+from .variety import in_turn
 
 SUITE = "takeovers"  # under this name the drives are kept among the evaluations
 CASES = 12  # a round: of five rounds and six generations 360 drives
@@ -99,16 +100,17 @@ def takeover_cases(store: Store, run_id: str, limit: int = CASES) -> dict[int, l
     Raises:
         RoleError: A takeover's case is held out.
     """
-    by_round: dict[int, dict[str, list[Case]]] = {}
+    by_round: dict[int, set[Case]] = {}
     for row in queries.round_takeovers(store, run_id):
-        if not row["trains"]:
-            continue
-        case = Case(row["scenario"], int(row["seed"]), bool(row["decoy"]))
-        require_role(case, Role.TRAIN)
-        of_type = by_round.setdefault(int(row["round"]), {}).setdefault(case.scenario, [])
-        if case not in of_type:
-            of_type.append(case)
-    return {number: _in_turn(types)[:limit] for number, types in sorted(by_round.items())}
+        if row["trains"]:
+            case = Case(row["scenario"], int(row["seed"]), bool(row["decoy"]))
+            require_role(case, Role.TRAIN)
+            by_round.setdefault(int(row["round"]), set()).add(case)
+    ordered = {
+        number: sorted(some, key=lambda case: (case.scenario, case.decoy, case.seed))
+        for number, some in sorted(by_round.items())
+    }
+    return {number: in_turn(some, lambda case: case.scenario)[:limit] for number, some in ordered.items()}
 
 
 def drive(evaluator: Evaluator, generations: Sequence[int], cases: Mapping[int, Sequence[Case]]) -> None:
@@ -198,10 +200,3 @@ def triangle(
     ]
     forward = stratified_bootstrap(ahead, seed=seed) if ahead else None
     return Triangle(tuple(sorted(generations)), rounds, cells, tuple(transfers), forward)
-
-
-def _in_turn(types: Mapping[str, Sequence[Case]]) -> list[Case]:
-    """The first of each type, then the second of each, and so on; types by name, seeds counted up."""
-    queues = [sorted(types[name], key=lambda case: (case.decoy, case.seed)) for name in sorted(types)]
-    longest = max((len(queue) for queue in queues), default=0)
-    return [queue[at] for at in range(longest) for queue in queues if at < len(queue)]

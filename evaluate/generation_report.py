@@ -14,7 +14,7 @@ from .closed_loop import CaseResult
 from .forgetting import Cell, Transfer
 from .provenance import why
 from .results import all_results
-from .run_report import GenerationRow, RunFacts, TypeRow, gate_results, type_rows
+from .run_facts import GenerationRow, RunFacts, TypeRow, gate_results, type_rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .closed_loop import CaseResult
     from .generation_report import GenerationFacts
-    from .run_report import GenerationRow, RunFacts, TypeRow
+    from .run_facts import GenerationRow, RunFacts, TypeRow
 
 GATE_COLOURS = {"promote": "#1f8a4c", "reject": "#c0392b", "inconclusive": "#9a7400", "start": "#5b6470"}
 DARK_GATE_COLOURS = {"promote": "#3fbf77", "reject": "#e8705f", "inconclusive": "#d9b13b", "start": "#9aa5b1"}
@@ -30,8 +30,7 @@ KEPT_S = 1.0  # steps of less than this are told together
 
 def plot(facts: RunFacts, path: Path) -> Path:
     """Write the PNG: success rate and driving score with intervals over generations, takeovers per km over rounds."""
-    path.write_bytes(_chart(facts, dark=False))
-    return path
+    return _written(path, _chart(facts, dark=False))
 
 
 def run_page(
@@ -55,7 +54,7 @@ def run_page(
     """
     pictures = picture.read_bytes(), _chart(facts, dark=True)
     charts = [base64.b64encode(one).decode("ascii") for one in pictures]
-    return _write(
+    return _page(
         path,
         "report_run.html.j2",
         facts=facts,
@@ -86,10 +85,10 @@ def generation_page(
         strips: As of `run_page`, of the takeovers of its round.
         back: Page of the run, relative to this one; "" for none.
     """
-    return _write(path, "report_generation.html.j2", facts=facts, films=films, strips=strips or {}, back=back)
+    return _page(path, "report_generation.html.j2", facts=facts, films=films, strips=strips or {}, back=back)
 
 
-def _write(path: Path, template: str, **values: Any) -> Path:
+def _page(path: Path, template: str, **values: Any) -> Path:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     folder = resources.files(__package__)
@@ -109,10 +108,13 @@ def _write(path: Path, template: str, **values: Any) -> Path:
         "failed": _failed,
         "spans": spans,
     }
-    text = environment.get_template(template).render(**values)
+    return _written(path, environment.get_template(template).render(**values).encode("utf-8"))
+
+
+def _written(path: Path, content: bytes) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(content)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}", fix="give another --output") from error
     return path

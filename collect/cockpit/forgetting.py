@@ -23,6 +23,7 @@ class Report:
         trained: Generations trained on some of them.
         derived: Generations refined from those.
         champion: The generation that drives now; None for none.
+        pages: Report pages removed because they showed the driver's drives.
     """
 
     driver_id: str
@@ -30,10 +31,15 @@ class Report:
     trained: tuple[int, ...]
     derived: tuple[int, ...]
     champion: int | None
+    pages: int = 0
 
     def text(self) -> str:
         """For the terminal."""
         lines = [f"{self.driver_id}: {self.episodes} drives removed from disk, index and journal"]
+        if self.pages:
+            lines[0] += (
+                f"; {self.pages} report pages with pictures of them, too: `loop report` writes new ones"
+            )
         touched = {*self.trained, *self.derived}
         if not touched:
             return f"{lines[0]}; no generation learnt from them"
@@ -66,6 +72,18 @@ def forget_driver(home: Path, name: str) -> Report:
         raise UsageError(f"no driver `{name}` in {home}", fix=f"known drivers: {names}")
     store = Store(home)
     found: Forgotten = forget(store, pseudonym)
+    pages = _remove_pages(home, pseudonym)
     if known is not None:
         book.remove(known.name)
-    return Report(found.driver_id, found.episodes, found.trained, found.derived, history.champion(store))
+    return Report(
+        found.driver_id, found.episodes, found.trained, found.derived, history.champion(store), pages
+    )
+
+
+def _remove_pages(home: Path, pseudonym: str) -> int:
+    """Remove the pages of `loop report` that name a driver: those of this home, and MLflow's copies in it."""
+    pages = [*home.glob("*.html"), *(home / "mlartifacts").rglob("*.html")]
+    named = [path for path in pages if pseudonym in path.read_text(encoding="utf-8", errors="ignore")]
+    for path in named:
+        path.unlink()
+    return len(named)

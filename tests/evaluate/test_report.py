@@ -13,7 +13,8 @@ from takeover.errors import UsageError
 from takeover.evaluate.films import Film, Still
 from takeover.evaluate.report import ending, plot, run_page
 from takeover.evaluate.results import to_row
-from takeover.evaluate.run_report import run_facts, run_named, write_summary
+from takeover.evaluate.run_facts import run_facts, run_named
+from takeover.evaluate.run_report import write_summary
 from takeover.sim_bridge.scenarios.cases import suite
 from takeover.store.database import Store
 from takeover.store.rows import GenerationRow, PairRow, PromotionRow, RoundRow, TrainingRow

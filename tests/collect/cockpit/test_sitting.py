@@ -306,8 +306,16 @@ def test_practice_comes_before_the_drives_of_a_round(tmp_path: Path) -> None:
 
 def test_a_driver_is_forgotten_by_name(tmp_path: Path) -> None:
     store, summary = sit(tmp_path, Window(tmp_path))
+    pseudonym = DriverBook(tmp_path).all()[0].pseudonym
+    logged = tmp_path / "mlartifacts" / "0"
+    logged.mkdir(parents=True)
+    for folder in (tmp_path, logged):
+        (folder / "loop_report.html").write_text(f"<td>{pseudonym}</td>")
+        (folder / "other.html").write_text("<td>nobody</td>")
     report = forget_driver(tmp_path, "Anna")
-    assert (report.episodes, report.trained) == (3, ())
+    assert (report.episodes, report.trained, report.pages) == (3, (), 2)
+    assert "2 report pages" in report.text()
+    assert [path.name for path in sorted(tmp_path.rglob("*.html"))] == ["other.html", "other.html"]
     assert queries.episodes(store) == []
     assert DriverBook(tmp_path).all() == []
     assert not any((tmp_path / "episodes" / name).exists() for name in summary.episodes)
