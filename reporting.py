@@ -21,7 +21,7 @@ from .evaluate.report import generation_page, plot, run_page
 from .evaluate.run_facts import RunFacts, run_facts, run_named
 from .evaluate.run_report import PAGE
 from .evaluate.variety import in_turn
-from .store import history
+from .store import history, queries
 from .store.episodes import EpisodeReader
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Reporter:
         self._drawn: dict[str, tuple[Still, ...]] = {}
 
     def triangle(self, cases: int = forgetting.CASES) -> None:
-        """Drive what the forgetting triangle lacks.
+        """Drive what the forgetting triangle lacks: the takeovers' scenes, and what `loop takeovers certify` has admitted.
 
         Args:
             cases: At most so many a round.
@@ -79,13 +79,16 @@ class Reporter:
                 "no round of this run has a takeover that teaches",
                 fix="a triangle needs `loop run --rounds 1`",
             )
-        numbers, known = self._numbers(), self._loop.evaluator.known
-        if all(
-            len(known(g, forgetting.SUITE, some)) == len(some) for g in numbers for some in wanted.values()
-        ):
+        numbers, evaluator = self._numbers(), self._loop.evaluator
+        certified = self._loop.takeover_cases
+        every = [case for some in wanted.values() for case in some]
+        done = all(len(evaluator.known(g, forgetting.SUITE, every)) == len(every) for g in numbers)
+        if done and not queries.certified(self._store):
             return
         with self._loop.rollouts():  # started once for all
-            forgetting.drive(self._loop.evaluator, numbers, wanted)
+            forgetting.drive(evaluator, numbers, wanted)
+            for number in numbers:
+                certified.drive(number)
 
     def write(self, output: Path | None = None, *, generation: int | None = None, best: int = 2) -> Written:
         """Write the pages and log each to its run in MLflow.

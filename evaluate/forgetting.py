@@ -2,13 +2,14 @@
 
 R[g, j] is generation g's success in the cases in which drivers took over in round j, driven again by itself. Below the
 diagonal stands what was learnt and may be forgotten; above it what has not been learnt yet. The cases have train seeds and
-were trained on: this is a diagnosis, never a headline.
+were trained on: this is a diagnosis, never a headline. The same table can be made on certified takeovers (`takeover_cases`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ..scoring.statistics import Estimate, stratified_bootstrap
 from ..sim_bridge.scenarios.cases import require_role
@@ -19,6 +20,7 @@ from .closed_loop import CaseResult
 from .evaluator import Evaluator
 from .variety import in_turn
 
+K = TypeVar("K", bound=Hashable)
 SUITE = "takeovers"  # under this name the drives are kept among the evaluations
 CASES = 12  # a round: of five rounds and six generations 360 drives
 
@@ -127,16 +129,16 @@ def drive(evaluator: Evaluator, generations: Sequence[int], cases: Mapping[int, 
 
 
 def known_triangle(
-    known: Mapping[int, Mapping[Case, CaseResult]],
+    known: Mapping[int, Mapping[K, CaseResult]],
     made: Mapping[int, int],
-    cases: Mapping[int, Sequence[Case]],
+    cases: Mapping[int, Sequence[K]],
 ) -> Triangle | None:
     """The triangle of what is known; drives nothing.
 
     Args:
         known: By generation, what it did in the takeovers' cases.
         made: By generation, the round in which it was made.
-        cases: By round, all that may count.
+        cases: By round, all that may count: scenes, or the ids of certified takeovers.
 
     Returns:
         The table over the generations that have driven in every round, on the cases that all of them drove; None if

@@ -20,8 +20,9 @@ from .caution_ledger import MIN_KM, CautionRow, ledger
 from .closed_loop import BASELINES, CaseResult
 from .forgetting import SUITE as TAKEOVERS
 from .forgetting import Triangle, known_triangle, takeover_cases
-from .results import all_results
+from .results import all_results, from_row
 from .summary import SuiteSummary, summarise
+from .takeover_cases import SUITE as CERTIFIED
 
 Known = Mapping[
     tuple[str, str], Mapping[Case, CaseResult]
@@ -121,7 +122,8 @@ class RunFacts:
         rows: One a generation that the gate's cases have seen.
         decisions: The gate's evidence, one a round.
         ledger: Over-caution, one a generation.
-        triangle: Forgetting; None until `loop report --triangle` has driven it.
+        triangle: Forgetting in the takeovers' scenes; None until `loop report --triangle` has driven it.
+        certified: The same on certified takeovers; None until some are certified and driven.
         types: Success by scenario type, gate cases.
         finals: Success on final seeds, baselines included, as far as it was measured.
         rounds: What the rounds drove and took.
@@ -137,6 +139,7 @@ class RunFacts:
     decisions: tuple[dict[str, Any], ...]
     ledger: tuple[CautionRow, ...]
     triangle: Triangle | None
+    certified: Triangle | None
     types: tuple[TypeRow, ...]
     finals: tuple[FinalRow, ...]
     rounds: tuple[RoundRow, ...]
@@ -188,6 +191,11 @@ def run_facts(store: Store, run_id: str, config: LoopConfig) -> RunFacts:
     decisions = queries.rounds(store, run_id=run_id)
     p_values = {int(d["challenger"]): float(d["details"]["p_value"]) for d in decisions}
     known, gate = all_results(store), config.gate
+    made = {
+        int(g["generation"]): int(g["round"])
+        for g in generations
+        if g["run_id"] == run_id or g["generation"] == 0  # the first one whoever made it
+    }
     keys = {int(g["generation"]): f"{g['sha256']}{config.policy.setting}" for g in generations}
     driven = {number: gate_results(known, key, gate) for number, key in keys.items()}
     rates = history.takeovers_per_km(store)
@@ -204,7 +212,8 @@ def run_facts(store: Store, run_id: str, config: LoopConfig) -> RunFacts:
         ),
         decisions=tuple({"round": d["round"], **_sides(d), **d["details"]} for d in decisions),
         ledger=tuple(ledger(both, parents)),
-        triangle=_triangle(store, run_id, generations, keys, known),
+        triangle=_triangle(store, run_id, made, keys, known),
+        certified=_certified(store, run_id, made, keys),
         types=type_rows(both),
         finals=_finals(keys, known),
         rounds=_rounds(store, run_id),
@@ -284,16 +293,28 @@ def _sides(decision: dict[str, Any]) -> dict[str, Any]:
 
 
 def _triangle(
-    store: Store, run_id: str, generations: queries.Rows, keys: Mapping[int, str], known: Known
+    store: Store, run_id: str, made: Mapping[int, int], keys: Mapping[int, str], known: Known
 ) -> Triangle | None:
-    """Of the run's own generations, and of the first one whoever made it."""
-    made = {
-        int(g["generation"]): int(g["round"])
-        for g in generations
-        if g["run_id"] == run_id or g["generation"] == 0
-    }
+    """In the scenes of the run's takeovers; `made` has the generations that count with their rounds."""
     driven = {g: known[keys[g], TAKEOVERS] for g in made if (keys[g], TAKEOVERS) in known}
     return known_triangle(driven, made, takeover_cases(store, run_id, ALL)) if driven else None
+
+
+def _certified(
+    store: Store, run_id: str, made: Mapping[int, int], keys: Mapping[int, str]
+) -> Triangle | None:
+    """On the run's takeovers that are certified as cases, by takeover."""
+    admitted = {row["takeover_id"] for row in queries.certified(store)}
+    by_round: dict[int, list[str]] = {}
+    for row in queries.round_takeovers(store, run_id) if admitted else ():
+        if row["takeover_id"] in admitted:
+            by_round.setdefault(int(row["round"]), []).append(row["takeover_id"])
+    owners = {keys[g]: g for g in made}
+    driven: dict[int, dict[str, CaseResult]] = {}
+    for row in queries.evaluations(store, suite=CERTIFIED):
+        if row["weights_sha256"] in owners:
+            driven.setdefault(owners[row["weights_sha256"]], {})[row["case_id"]] = from_row(row)
+    return known_triangle(driven, made, by_round) if driven else None
 
 
 def _finals(keys: Mapping[int, str], known: Known) -> tuple[FinalRow, ...]:

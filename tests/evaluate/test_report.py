@@ -1,6 +1,7 @@
 """Pages of a small store: every figure where it belongs, and nothing that is not in the file."""
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from takeover.store.rows import GenerationRow, PairRow, PromotionRow, RoundRow, 
 from takeover.vocabulary import Case, PairSource
 
 from ..store.drives import record
+from ..store.test_forget import case_row
 from .cases import result
 from .test_forgetting import takeover
 
@@ -152,6 +154,30 @@ def test_the_page_holds_everything_and_fetches_nothing(store: Store) -> None:
     assert "&lt;b&gt;" in text  # what the gate says is text
     assert "loop report --triangle" in words
     assert "sft" in words
+
+
+def test_certified_takeovers_have_a_triangle_of_their_own(store: Store) -> None:
+    name = run_facts(store, "run", CONFIG).takeovers[0]["takeover_id"]
+    drive = name.split("/")[0]
+    rows: list[Any] = [case_row(drive)]
+    for number, sha256 in ((0, "a" * 64), (1, "b" * 64)):
+        one = to_row(
+            result(Case("ParkedObstacle", 1000), number == 1),
+            weights_sha256=sha256,
+            suite="certified",
+            generation=number,
+        )
+        rows.append(replace(one, case_id=name))
+    store.put(rows)
+    facts = run_facts(store, "run", CONFIG)
+    assert facts.triangle is None
+    assert facts.certified is not None
+    assert [(c.generation, c.round, c.passed, c.cases, c.learnt) for c in facts.certified.cells] == [
+        (0, 1, 0, 1, False),
+        (1, 1, 1, 1, True),
+    ]
+    page = run_page(facts, plot(facts, store.home / "p.png"), store.home / "page.html")
+    assert "On certified takeovers" in Checked(page.read_text(encoding="utf-8")).words
 
 
 def test_films_strips_and_links_are_shown_when_given(store: Store, tmp_path: Path) -> None:
