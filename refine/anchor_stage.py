@@ -224,23 +224,24 @@ def run_anchor(
         descent.restore(state["descent"])
         if kept is not None:
             kept.restore(state["kept"])
-    for epoch in range(first, config.epochs):
-        if config.feedback and not stage.refinement.every_step and epoch % config.feedback_every == 0:
-            stage.analyse()
-        for index in torch.randperm(len(scenes.pairs), generator=stage.generator).split(batch):
-            loss = stage.loss(index)
-            if kept is not None and config.variant == "directional":
-                loss = loss + config.replay_weight * kept.loss(head, batch)
-            if not descent.step(loss):
+    with cache.frozen():
+        for epoch in range(first, config.epochs):
+            if config.feedback and not stage.refinement.every_step and epoch % config.feedback_every == 0:
+                stage.analyse()
+            for index in torch.randperm(len(scenes.pairs), generator=stage.generator).split(batch):
+                loss = stage.loss(index)
+                if kept is not None and config.variant == "directional":
+                    loss = loss + config.replay_weight * kept.loss(head, batch)
+                if not descent.step(loss):
+                    break
+            if descent.guard.stopped:
                 break
-        if descent.guard.stopped:
-            break
-        # Only where the next epoch analyses anew: the features of the correction prompts are not kept.
-        fresh = not config.feedback or stage.refinement.every_step
-        ready = fresh or (epoch + 1) % config.feedback_every == 0
-        if checkpoints is not None and ready and checkpoints.due(epoch + 1, config.save_epochs):
-            state = {"epochs": epoch + 1, "stage": stage.remember(), "descent": descent.remember()}
-            checkpoints.keep(epoch + 1, {**state, "kept": None if kept is None else kept.remember()})
+            # Only where the next epoch analyses anew: the features of the correction prompts are not kept.
+            fresh = not config.feedback or stage.refinement.every_step
+            ready = fresh or (epoch + 1) % config.feedback_every == 0
+            if checkpoints is not None and ready and checkpoints.due(epoch + 1, config.save_epochs):
+                state = {"epochs": epoch + 1, "stage": stage.remember(), "descent": descent.remember()}
+                checkpoints.keep(epoch + 1, {**state, "kept": None if kept is None else kept.remember()})
     after = _figures(stage, kept)
     policy.model.zero_grad(set_to_none=True)
     return StageReport(

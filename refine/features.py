@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,10 +89,20 @@ class FeatureCache:
     def __init__(self, policy: Policy, store: FeatureStore | None = None) -> None:
         self._policy, self._store = policy, store
         self._backbone = ""
+        self._hashes: dict[tuple[str, ...], str] | None = None  # only while nothing moves the backbone
         self._processor = _processor_hash(policy)
         self._kept: dict[str, dict[str, Tensor]] = {}
         self._said: dict[str, str] = {}
         self.computed = self.spoken = 0
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Promise that the backbone stays as it is in a block: its gigabytes are then hashed once, not at every `get`."""
+        self._hashes = {}
+        try:
+            yield
+        finally:
+            self._hashes = None
 
     def get(self, inputs: Sequence[PolicyInput], texts: Sequence[str] | None = None) -> Features:
         """Features of scenes, of the context that the heads read when they drive.
@@ -106,7 +117,7 @@ class FeatureCache:
         policy.model.eval()
         mode = PromptMode.REASON if policy.reads_reasoning else PromptMode.PLAN
         prompts = [policy.prompt(item, mode) for item in inputs] if texts is None else list(texts)
-        current = _weights_hash(policy, (*HEADS, _OUTPUT))
+        current = self._hash((*HEADS, _OUTPUT))
         if current != self._backbone:
             self._backbone, self._kept = current, {}
         scenes = [_scene_hash(policy, item, text) for item, text in zip(inputs, prompts, strict=True)]
@@ -134,6 +145,13 @@ class FeatureCache:
         ego = torch.from_numpy(np.stack([ego_vector(item) for item in inputs])).to(hidden.device)
         return Features(hidden, mask, ego, layers)
 
+    def _hash(self, left_out: tuple[str, ...]) -> str:
+        if self._hashes is None:
+            return _weights_hash(self._policy, left_out)
+        if left_out not in self._hashes:
+            self._hashes[left_out] = _weights_hash(self._policy, left_out)
+        return self._hashes[left_out]
+
     def _known(self, key: str) -> bool:
         if key not in self._kept and self._store is not None:
             found = self._store.get(key)
@@ -145,7 +163,7 @@ class FeatureCache:
         self, scenes: Sequence[str], inputs: Sequence[PolicyInput], prompts: Sequence[str]
     ) -> list[str]:
         """What the frozen backbone answers to the prompts, each generated once."""
-        mouth = fingerprint(self._policy)  # the output layer too
+        mouth = self._hash(HEADS)  # the output layer too
         keys = [_hash([mouth, self._processor, scene]) for scene in scenes]
         missing = [i for i in {key: i for i, key in enumerate(keys)}.values() if keys[i] not in self._said]
         for group, width in self._groups(missing, prompts):

@@ -9,11 +9,13 @@ import torch
 
 from takeover.models.policy import Policy, PolicyConfig
 from takeover.models.prompts import PromptMode
-from takeover.refine.config import FeatureConfig
+from takeover.refine import features
+from takeover.refine.anchor_stage import run_anchor
+from takeover.refine.config import AnchorConfig, FeatureConfig
 from takeover.refine.feature_store import FeatureStore
 from takeover.refine.features import FeatureCache, feature_cache
 
-from .conftest import SMALL, make_policy, make_samples
+from .conftest import SMALL, make_pairs, make_policy, make_samples
 
 CONTEXT = "prompt+reasoning"
 
@@ -42,6 +44,41 @@ def test_features_are_those_the_head_drives_with_and_are_computed_once(policy: P
         next(policy.model.model.parameters()).add_(0.1)
     cache.get(inputs)
     assert cache.computed == 10
+
+
+def test_a_frozen_backbone_is_hashed_once(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[tuple[str, ...]] = []
+    plain = features._weights_hash
+    monkeypatch.setattr(
+        features, "_weights_hash", lambda policy, left_out: hashed.append(left_out) or plain(policy, left_out)
+    )
+    samples, cache = make_samples(3), FeatureCache(policy)
+    with cache.frozen():
+        found = [cache.get([sample.input]).hidden for sample in samples]
+    assert len(hashed) == 1
+    with torch.no_grad():
+        next(policy.model.model.parameters()).add_(0.1)
+    moved = [cache.get([sample.input]).hidden for sample in samples]  # outside, every time anew
+    assert len(hashed) == 4
+    assert not any(torch.equal(a, b) for a, b in zip(found, moved, strict=True))
+
+
+def test_the_anchor_stage_hashes_no_backbone_in_its_steps(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[int] = []
+    plain = features._weights_hash
+    monkeypatch.setattr(
+        features, "_weights_hash", lambda policy, left_out: hashed.append(1) or plain(policy, left_out)
+    )
+    counts = []
+    for epochs in (1, 4):
+        config = AnchorConfig(epochs=epochs, feedback_every=0, threshold=1.0)
+        report = run_anchor(make_policy(), make_pairs(4), config, 0)
+        assert report.metrics["refined_groups"] > 0
+        counts.append(len(hashed))
+        hashed.clear()
+    assert counts[0] == counts[1]
 
 
 def test_a_feature_does_not_depend_on_what_is_computed_beside_it(policy: Policy) -> None:
