@@ -13,11 +13,13 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from .errors import UsageError
@@ -35,20 +37,20 @@ if TYPE_CHECKING:
     from .loop import Loop
     from .models.pictures import SeenPictures
     from .models.policy import Policy
-    from .vocabulary import DrivingSample, PreferencePair
 
+    Choice = Callable[
+        [Lessons, int], Lessons
+    ]  # what an arm gets of the home's lessons, with its training seed
     Both = tuple[list[CaseResult], list[CaseResult]]  # on the long tail, on everyday drives
 
 SUITES = {"longtail": "nominal", "final": "final_nominal"}  # long tail, and where forgetting shows
 
 
-def _of(arm: Arm, data: Lessons) -> tuple[list[DrivingSample], list[PreferencePair]]:
-    """What an arm gets of the takeovers."""
-    if arm.takeovers == "none":
-        return [], []
-    if arm.takeovers == "driven":
-        return [s for s in data.samples if s.negative_m is None], data.pairs
-    return data.samples, data.pairs
+CHOICES: dict[str, Choice] = {
+    "all": lambda data, seed: data,
+    "driven": lambda data, seed: replace(data, samples=[s for s in data.samples if s.negative_m is None]),
+    "none": lambda data, seed: replace(data, samples=[], pairs=[]),
+}
 
 
 def _learns_from_failed(arm: Arm) -> bool:
@@ -66,6 +68,12 @@ class Ablation:
         nominal_cases: Nominal cases.
         name: longtail (gate seeds) or final.
         generation: From which every arm starts.
+        first: First seed of the cases; None for the first of the role.
+        choices: Lessons that arms name in `takeovers`, beside CHOICES.
+
+    Attributes:
+        start: Results of the generation that every arm starts from; None before `run`.
+        results: By arm and training seed, as far as they are done; empty before `run`.
     """
 
     def __init__(
@@ -78,6 +86,8 @@ class Ablation:
         nominal_cases: int,
         name: str,
         generation: int,
+        first: int | None = None,
+        choices: Mapping[str, Choice] = MappingProxyType({}),
     ) -> None:
         if name not in SUITES:
             raise UsageError(f"cannot ablate on {name}", fix=f"use one of {', '.join(SUITES)}")
@@ -87,7 +97,10 @@ class Ablation:
             )
         self.loop, self.arms, self.seeds = loop, tuple(arms), tuple(seeds)
         calm = SUITES[name]
-        self._suites = (name, suite(name, cases)), (calm, suite(calm, nominal_cases))
+        self._suites = (name, suite(name, cases, first)), (calm, suite(calm, nominal_cases, first))
+        self._choices = {**CHOICES, **choices}
+        self._chosen: dict[tuple[str, int], Lessons] = {}
+        self._digests: dict[tuple[str, int], str] = {}
         self._name, self._generation = name, generation
         sha256 = history.generation(loop.store, generation)["sha256"]
         config = loop.config
@@ -95,6 +108,8 @@ class Ablation:
         self._start = json.dumps(start, sort_keys=True)
         self._evaluator = loop.evaluator.silent()  # beside the training, which shows its own progress
         self._given_up = threading.Event()
+        self.start: SeedResult | None = None
+        self.results: dict[str, dict[int, SeedResult]] = {}
         self._seen: SeenPictures | None = None  # a frozen tower sees a picture once, in whatever arm
 
     def run(self, minutes: float = 0.0) -> tuple[list[ArmFigures], dict[str, Any]]:
@@ -170,21 +185,35 @@ class Ablation:
     def _failed_digest(self) -> str:
         return self._data.failed_digest()
 
+    def _lessons(self, name: str, seed: int) -> Lessons:
+        """What an arm trains on that names them; how much of it there is does not depend on the training seed."""
+        if (name, seed) not in self._chosen:
+            self._chosen[name, seed] = self._choices[name](self._data, seed)
+        return self._chosen[name, seed]
+
+    def _digest(self, name: str, seed: int) -> str:
+        """Of a choice's lessons; seconds for many drives, so once."""
+        if (name, seed) not in self._digests:
+            self._digests[name, seed] = self._lessons(name, seed).digest()
+        return self._digests[name, seed]
+
     def _config(self, arm: Arm) -> RefineConfig:
         data, config = self._data, self.loop.config.refine
         scenes = len(data.samples) + min(len(data.replay), config.refit.max_samples)
         every = [steps_of(config, one.stages, len(data.pairs), scenes) for one in self.arms]
         goal = Steps(max(steps.text for steps in every), max(steps.head for steps in every))
-        own = len(_of(arm, data)[0]) + min(len(data.replay), config.refit.max_samples)
-        return equalised(config, arm, goal, len(data.pairs), own)
+        own = self._lessons(
+            arm.takeovers, self.seeds[0]
+        )  # with fewer pairs, an epoch of the anchor stage is shorter
+        own_scenes = len(own.samples) + min(len(own.replay), config.refit.max_samples)
+        return equalised(config, arm, goal, len(own.pairs), own_scenes)
 
     def _train(self, arm: Arm, seed: int, title: str) -> dict[str, Any]:
         """Train a run, or take what an earlier sitting has trained; its figures."""
         from .models.manifest import file_sha256
         from .refine.stages import run_stages
 
-        data, path = self._data, self._path(arm, seed)
-        samples, pairs = _of(arm, data)
+        data, path = self._lessons(arm.takeovers, seed), self._path(arm, seed)
         progress, started_s = self.loop.progress, time.monotonic()
         policy = self.loop.champions.policy(self._generation, fresh=True)
         self._seen = policy.share_pictures(self._seen)
@@ -198,8 +227,8 @@ class Ablation:
         shutil.rmtree(weights, ignore_errors=True)
         reports = run_stages(
             policy,
-            samples,
-            pairs,
+            data.samples,
+            data.pairs,
             data.replay,
             self._config(arm),
             seed,
@@ -259,7 +288,9 @@ class Ablation:
         )
 
     def _path(self, arm: Arm, seed: int) -> Path:
-        what = [self._config(arm).model_dump(mode="json"), arm.takeovers, seed]
+        what: list[Any] = [self._config(arm).model_dump(mode="json"), arm.takeovers, seed]
+        if arm.takeovers not in CHOICES:
+            what.append(self._digest(arm.takeovers, seed))
         what += (
             [self._failed_digest] if _learns_from_failed(arm) else []
         )  # the other arms' runs stay as they are
@@ -281,8 +312,8 @@ class Ablation:
         return sum(done) / len(done) if done else 0.0
 
     def _report(self, base: Both) -> tuple[list[ArmFigures], dict[str, Any]]:
-        start = SeedResult(*base)
-        results: dict[str, dict[int, SeedResult]] = {}
+        self.start = start = SeedResult(*base)
+        self.results = results = dict[str, dict[int, SeedResult]]()
         missing = []
         for arm in self.arms:
             for seed in self.seeds:

@@ -15,6 +15,7 @@ from .cli_groups import Home, Json, driver_app, episodes_app, print_json, wheel_
 from .cli_provenance import trace, why
 from .cli_report import report
 from .cli_takeovers import takeovers_app, whatif
+from .cli_study import study
 from .errors import TakeoverError, UsageError
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ app.command()(why)
 app.command()(trace)
 app.command()(report)
 app.command()(whatif)
+app.command()(study)
 
 Config = Annotated[
     Path | None, typer.Option("--config", help="YAML file; default: loop.yaml of this folder, if any.")
@@ -368,7 +370,7 @@ def evaluate(
     baseline: Annotated[
         str,
         typer.Option(
-            "--baseline", help="always_brake | never_brake | auto_brake | black: drive that instead."
+            "--baseline", help="always_brake | never_brake | auto_brake | black | other: drive that instead."
         ),
     ] = "",
     home: Home = Path(),

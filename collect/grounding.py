@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..sim_bridge.scenarios.cases import require_role
 from ..store.episodes import EpisodeReader
-from ..vocabulary import ActorKind, Agent, CameraSpec, EgoState, Float
+from ..vocabulary import ActorKind, Agent, CameraSpec, EgoState, Float, Role
 
 KINDS = (ActorKind.VEHICLE, ActorKind.WALKER, ActorKind.STATIC)
 HEIGHT_M = {ActorKind.VEHICLE: 1.5, ActorKind.CYCLIST: 1.6, ActorKind.WALKER: 1.8, ActorKind.STATIC: 1.0}
@@ -45,9 +46,13 @@ def grounded_frames(readers: Sequence[EpisodeReader], cell_px: int) -> list[Grou
     Args:
         readers: The episodes.
         cell_px: Side of a cell: the tower's stride.
+
+    Raises:
+        RoleError: One of them is held out.
     """
     frames = []
     for reader in readers:
+        require_role(reader.meta.case, Role.TRAIN)
         camera = reader.meta.cameras[0]
         for tick in reader.frame_ticks:
             seen = reader.visible_px(tick)

@@ -29,9 +29,12 @@ class EpisodeJob:
         auto_brake_ttc_s: Full brake below this time to collision (a baseline row); 0 for none.
         record: Folder for the sealed episode; None drives without recording.
         session_id: Sitting that the episode belongs to.
-        blind: A control of proof.md 4: "black" pictures instead of the real ones, "" for none.
+        blind: A control of proof.md 4: "black" pictures instead of the real ones, "other": those of `pictures`; "" for none.
         rerun: A recorded drive's beginning that comes before the planner's part; `Outcome.extra["reached"]` is then the
             state after it (`rerun.state_of`), None if the drive ended before. Takes the place of `disturb`.
+        pictures: Sealed episode of another case, whose pictures the policy is shown.
+        stretches: (start, length) in seconds: the scripted driver drives then, and does not watch (a control of
+            proof.md 14); without any it takes over where it sees a need.
     """
 
     episode_id: str
@@ -47,6 +50,8 @@ class EpisodeJob:
     session_id: str = ""
     blind: str = ""
     rerun: Rerun | None = None
+    pictures: Path | None = None
+    stretches: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from dataclasses import replace
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import PolicyError
 from ..scoring.frames import into_ego
 from ..sim_bridge.drive import Drive
 from ..sim_bridge.expert import Expert
 from ..sim_bridge.moment import Moment
+from ..store.episodes import EpisodeReader
 from ..vocabulary import PLAN_POINTS, PLAN_STEP_S, Plan, PolicyInput
 from .jobs import EpisodeJob
 
@@ -30,10 +35,17 @@ class Planner(Protocol):
 class RemotePolicy:
     """Sends the policy's input to the parent process and waits for its plan. Sees `view` and nothing else."""
 
-    def __init__(self, pipe: Connection, generation: str, blind: str = "") -> None:
+    def __init__(
+        self, pipe: Connection, generation: str, blind: str = "", pictures: Path | None = None
+    ) -> None:
         self._pipe = pipe
         self._generation = generation
         self._blind = blind
+        self._other: EpisodeReader | None = None
+        if blind == "other":
+            if pictures is None:
+                raise ValueError("a policy that is shown another case needs a recording of it")
+            self._other = EpisodeReader(pictures)
 
     def plan(self, view: PolicyInput, moment: Moment, *, shadow: bool) -> Plan:
         """Ask the parent.
@@ -43,14 +55,9 @@ class RemotePolicy:
             PolicyError: the answer is no finite plan.
         """
         if self._blind == "black":
-            view = PolicyInput(
-                np.zeros_like(view.images),
-                view.history_m_rad,
-                view.speed_mps,
-                view.accel_mps2,
-                view.yaw_rate_radps,
-                view.command,
-            )
+            view = replace(view, images=np.zeros_like(view.images))
+        elif self._other is not None:
+            view = replace(view, images=_pictures(self._other, moment.tick, len(view.images)))
         self._pipe.send(view)
         waypoints_m = self._pipe.recv()
         if waypoints_m is None:
@@ -58,6 +65,14 @@ class RemotePolicy:
         if waypoints_m.shape != (PLAN_POINTS, 2) or not np.isfinite(waypoints_m).all():
             raise PolicyError(f"the policy answered an unusable plan of shape {waypoints_m.shape}")
         return Plan(waypoints_m, moment.tick, self._generation, shadow)
+
+
+def _pictures(reader: EpisodeReader, tick: int, frames: int) -> NDArray[np.uint8]:
+    """(frames, V, H, W, 3) pictures of a recorded drive up to a tick of another one; after its end its last ones."""
+    ticks = reader.frame_ticks
+    newest = max(bisect_right(ticks, tick) - 1, 0)
+    used = [ticks[max(newest - back, 0)] for back in range(frames - 1, -1, -1)]
+    return np.stack([reader.images(one) for one in used])
 
 
 class ExpertPlanner:
@@ -112,4 +127,4 @@ def make_planner(job: EpisodeJob, drive: Drive, pipe: Connection) -> Planner:
         return AlwaysBrake()
     if job.planner == "never_brake":
         return NeverBrake(drive)
-    return RemotePolicy(pipe, job.generation, job.blind)
+    return RemotePolicy(pipe, job.generation, job.blind, job.pictures)

@@ -169,13 +169,16 @@ class ScriptedDriver:
             self._calm_since_s = math.inf
         elif math.isinf(self._calm_since_s):
             self._calm_since_s = moment.time_s
-        held_s = moment.time_s - self._calm_since_s
-        if held_s >= STABLE_S + HOLD_S and self._alarm is None and plan is not None:
+        if plan is not None and self._gives_back(moment):
             self._reason, self._act_at_s = None, math.inf
             return DriverAction(control, handback=True, waypoints_m=self._decision.waypoints_m)
         return DriverAction(
             control, takeover=True, reason=self._reason, waypoints_m=self._decision.waypoints_m
         )
+
+    def _gives_back(self, moment: Moment) -> bool:
+        """Whether it has been calm for long enough."""
+        return moment.time_s - self._calm_since_s >= STABLE_S + HOLD_S and self._alarm is None
 
     def _with_style(self, control: Control, moment: Moment) -> Control:
         since_s = moment.time_s - self._taken_s

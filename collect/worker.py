@@ -24,6 +24,7 @@ from .recorder import Recorder, recording_of
 from .rerun import Reached, Replayed
 from .scripted_driver import ScriptedDriver
 from .session import Pushes, Subscriber, run_episode
+from .timed_driver import TimedDriver
 
 
 def main() -> None:
@@ -66,7 +67,11 @@ def _serve(pipe: Connection, drive: Drive) -> None:
 
 def _drive(job: EpisodeJob, drive: Drive, pipe: Connection) -> Outcome:
     planner = make_planner(job, drive, pipe)
-    driver = ScriptedDriver(job.style, job.seed, drive) if job.driver == "scripted" else None
+    driver: ScriptedDriver | None = None
+    if job.driver == "scripted" and job.stretches:
+        driver = TimedDriver(job.style, job.seed, drive, job.stretches)
+    elif job.driver == "scripted":
+        driver = ScriptedDriver(job.style, job.seed, drive)
     subscribers: list[Subscriber] = []
     recorder: Recorder | None = None
     reached = None if job.rerun is None else Reached(job.rerun.start_tick)

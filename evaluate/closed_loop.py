@@ -5,11 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..collect.fleet import BatchPlanner, Fleet
 from ..collect.jobs import EpisodeJob, EpisodeResult
-from ..errors import SimulatorError
+from ..errors import SimulatorError, UsageError
 from ..sim_bridge.scenarios.cases import BRAKING_TYPES, NOMINAL_TYPES
 from ..vocabulary import Case
 
@@ -20,7 +21,25 @@ BASELINES: dict[str, dict[str, Any]] = {
     "never_brake": {"planner": "never_brake"},
     "auto_brake": {"auto_brake_ttc_s": 2.0},
     "black": {"blind": "black"},
+    "other": {"blind": "other"},
 }
+
+
+Recorded = tuple[str, Path]  # scenario type and folder of a sealed drive
+
+
+def another_case(case: Case, recorded: Sequence[Recorded]) -> Path:
+    """A drive of another scenario type, the same one for a case whatever else is driven.
+
+    Raises:
+        UsageError: There is none.
+    """
+    others = [path for scenario, path in recorded if scenario != case.scenario]
+    if not others:
+        raise UsageError(
+            "no recorded drive of another case to show", fix="run `loop run` or `loop collect` first"
+        )
+    return others[case.seed % len(others)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +108,7 @@ def evaluate_cases(
     *,
     generation: str,
     baseline: str = "",
+    recorded: Sequence[Recorded] = (),
     on_result: Callable[[CaseResult], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> list[CaseResult]:
@@ -100,6 +120,7 @@ def evaluate_cases(
         policy: The policy; None for baselines.
         generation: Its id.
         baseline: One of `BASELINES`, or "" for the policy as it is.
+        recorded: Drives whose pictures the baseline `other` shows.
         on_result: Called after each case.
         stop: Asked now and then; True leaves the cases out that have not begun (gate futility).
 
@@ -115,6 +136,7 @@ def evaluate_cases(
             case=case,
             generation=generation,
             **BASELINES[baseline],
+            pictures=another_case(case, recorded) if baseline == "other" else None,
         )
         for case in cases
     ]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from ..collect.fleet import BatchPlanner, Fleet
 from ..sim_bridge.scenarios.cases import suite
-from ..store import history
+from ..store import history, queries
 from ..store.database import Store
 from ..vocabulary import Case
 from .closed_loop import CaseResult, evaluate_cases
@@ -164,6 +165,7 @@ class Evaluator:
                     None if policy is None else policy(),
                     generation=label,
                     baseline=baseline,
+                    recorded=self._recorded() if baseline == "other" else (),
                     on_result=told,
                     stop=stop,
                 )
@@ -188,6 +190,11 @@ class Evaluator:
 
     def _known(self, key: str, name: str) -> dict[Case, CaseResult]:
         return known_results(self._store, key, name)
+
+    def _recorded(self) -> list[tuple[str, Path]]:
+        """The expert's drives, in order of id."""
+        rows = queries.episodes(self._store, driver_kind="expert", role="train", whole=True, limit=1_000_000)
+        return [(row["scenario"], self._store.home / row["path"]) for row in rows]
 
     def _key(self, generation: int | None, baseline: str) -> str:
         if generation is None:

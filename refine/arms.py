@@ -23,7 +23,7 @@ class Arm:
         stages: Of sft, dpo, kto, grpo, anchor; the refit follows whatever changes the backbone.
         note: What it is, and its row in SafeAlign's tables.
         changes: Keys of RefineConfig that differ, by section.
-        takeovers: Which of the takeovers' samples it gets: all, only what was driven, or none.
+        takeovers: What it learns from: all takeovers, only what was driven, none, or a choice that the ablation is given.
     """
 
     name: str
@@ -153,6 +153,16 @@ def equalised(config: RefineConfig, arm: Arm, goal: Steps, pairs: int, scenes: i
             steps = (section.max_steps if "sft" in arm.stages else 0) + goal.text - own.text
             update |= {"enabled": steps > 0, "max_steps": max(steps, 1)}
         parts[name] = type(section).model_validate({**section.model_dump(), **update})
+    return config.model_copy(update=parts)
+
+
+def shortened(config: RefineConfig, share: float) -> RefineConfig:
+    """The same stages with a share of their gradient steps, at least one step or epoch each."""
+    parts: dict[str, Any] = {}
+    for name in STAGES:
+        section = getattr(config, name)
+        size = "max_steps" if name in TRAINED else "epochs"
+        parts[name] = section.model_copy(update={size: max(1, round(share * getattr(section, size)))})
     return config.model_copy(update=parts)
 
 

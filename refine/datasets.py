@@ -20,7 +20,7 @@ from ..errors import RefineError, RoleError
 from ..models.actions import ActionCodec
 from ..models.policy import Policy
 from ..models.prompts import PromptMode, write_answer
-from ..sim_bridge.scenarios.cases import NOMINAL_TYPES, parse_case
+from ..sim_bridge.scenarios.cases import NOMINAL_TYPES, parse_case, role_of
 from ..vocabulary import PLAN_POINTS, DrivingSample, FailedPlan, Float, PolicyInput, PreferencePair, Role
 from .config import DpoConfig, SftConfig
 
@@ -58,17 +58,21 @@ class DpoRow:
 
 
 def check_roles(items: Sequence[DrivingSample | PreferencePair | FailedPlan]) -> None:
-    """Refuse whatever is held out.
+    """Refuse whatever is held out, by what it says of itself and by its case, which cannot lie.
 
     Raises:
-        RoleError: An item's role is not `train`.
+        RoleError: An item's role, or that of its case, is not `train`.
     """
+    roles: dict[str, Role] = {}
     for item in items:
-        if item.role is not Role.TRAIN:
-            raise RoleError(
-                f"{item.case_id or 'an unnamed case'} has the role {item.role.value} and must not train",
-                fix="collect from cases of the train role only",
-            )
+        if item.case_id and item.case_id not in roles:
+            roles[item.case_id] = role_of(parse_case(item.case_id))
+        for role in (item.role, roles.get(item.case_id, item.role)):
+            if role is not Role.TRAIN:
+                raise RoleError(
+                    f"{item.case_id or 'an unnamed case'} has the role {role.value} and must not train",
+                    fix="collect from cases of the train role only",
+                )
 
 
 def answer(

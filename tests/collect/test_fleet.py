@@ -87,6 +87,19 @@ def test_the_policy_sees_images_odometry_and_command_only_and_batches_keep_their
     assert view.history_m_rad[0, 0] < -1.0
 
 
+def test_a_policy_can_be_shown_the_pictures_of_another_case(fleet: Fleet, tmp_path: Path) -> None:
+    recorded = fleet.run([job("LaneFollowing", 3, planner="expert", record=tmp_path / "episodes")])[0].path
+    assert recorded is not None
+    reader, policy = EpisodeReader(recorded), StraightOn()
+    fleet.run([job("CarFollowing", 1, blind="other", pictures=recorded)], policy)
+    ticks = reader.frame_ticks
+    start = ticks.index(0)  # a drive begins with the frames of its tick 0 and half a second before
+    for view, newest in zip(policy.seen[:4], ticks[start:], strict=False):
+        np.testing.assert_array_equal(view.images[1], reader.images(newest))
+        np.testing.assert_array_equal(view.images[0], reader.images(newest - 10))
+    assert policy.seen[1].speed_mps > 0.0  # the odometry is its own
+
+
 def test_the_scripted_driver_takes_over_from_a_blind_policy_and_the_drive_is_sealed(
     fleet: Fleet, tmp_path: Path
 ) -> None:
