@@ -14,8 +14,8 @@ from . import __version__
 from .cli_groups import Home, Json, driver_app, episodes_app, print_json, wheel_app
 from .cli_provenance import trace, why
 from .cli_report import report
-from .cli_takeovers import takeovers_app, whatif
 from .cli_study import study
+from .cli_takeovers import takeovers_app, whatif
 from .errors import TakeoverError, UsageError
 
 app = typer.Typer(
