@@ -48,7 +48,11 @@ class EmbeddedServer:
 
     @classmethod
     def start(
-        cls, seed: int = 0, map_name: str = "TownCurves", timeout_s: float = START_TIMEOUT_S
+        cls,
+        seed: int = 0,
+        map_name: str = "TownCurves",
+        timeout_s: float = START_TIMEOUT_S,
+        navigation: bool = False,
     ) -> EmbeddedServer:
         """Starts a server and waits until it is warm.
 
@@ -56,6 +60,8 @@ class EmbeddedServer:
             seed: Of whatever is random in the world.
             map_name: First map, a shipped town or the path of an .xodr file.
             timeout_s: How long it may take to come up.
+            navigation: Clients get pavements for their walkers. The loop's own move by `WalkerControl`, and clients that
+                start together would write the same file of the cache.
 
         Raises:
             SimulatorError: It did not.
@@ -63,6 +69,8 @@ class EmbeddedServer:
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-P", "-m", "takeover.sim_bridge.embedded"]
         command += ["--map", map_name, "--seed", str(seed), "--parent-fd", str(theirs.fileno())]
+        if not navigation:
+            command.append("--no-navigation")
         process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL)
         theirs.close()
         ours.settimeout(timeout_s)

@@ -35,6 +35,11 @@ def main() -> int:
     parser.add_argument(
         "--trace", type=Path, help="file that gets one line a call: time, frame, method, arguments"
     )
+    parser.add_argument(
+        "--no-navigation",
+        action="store_true",
+        help="no pavements for the client library's walker AI, which keeps them in ~/carlaCache",
+    )
     parser.add_argument("--warm", action="store_true", help="compile the kernels into the cache and leave")
     arguments = parser.parse_args()
     logging.basicConfig(
@@ -45,7 +50,9 @@ def main() -> int:
         return 0
     try:
         trace = arguments.trace.open("w", buffering=1) if arguments.trace else None
-        service = Service(arguments.map, arguments.seed, arguments.host, arguments.port, trace)
+        service = Service(
+            arguments.map, arguments.seed, arguments.host, arguments.port, trace, not arguments.no_navigation
+        )
     except (UsageError, OSError) as error:
         sys.stderr.write(f"embedded server: {error}\n")
         return 2

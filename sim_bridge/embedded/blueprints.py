@@ -239,6 +239,7 @@ def library() -> dict[str, Blueprint]:
         _sensor("gnss", SensorType.GNSS),
         _sensor("imu", SensorType.IMU),
     ]
+    every.append(Blueprint("controller.ai.walker", Kind.OTHER, attributes=(_role("default"),)))
     return {one.id: one for one in every}
 
 

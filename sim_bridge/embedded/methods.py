@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ...errors import UsageError
 from .maps import map_names
+from .navigation import navigation_file
 from .simulation import OPENDRIVE_MAP, WORLD_STREAM, Simulation
 from .town import Pose, read_town
 from .traffic_lights import TrafficLight
@@ -20,6 +22,7 @@ LOG = logging.getLogger("takeover.embedded")
 
 VERSION = "0.9.16"
 MAP_FOLDER = "Carla/Maps/"
+NAVIGATION_FOLDER = "Nav"
 ROADS_LABEL = 1
 REFUSALS = (WorldError, UsageError)  # what a client may do wrong; anything else is a fault of the server
 
@@ -41,6 +44,7 @@ class Server:
         simulation: The worlds.
         streams: The streaming side.
         tick: One step in synchronous mode.
+        navigation: Clients get the map's pavements for their walkers.
         traffic_managers: Address by port, as clients have registered them.
         faults: What a method could not do though it answered; the caller may not be listening.
     """
@@ -48,6 +52,7 @@ class Server:
     simulation: Simulation
     streams: StreamPort
     tick: Callable[[], int]
+    navigation: bool = True
     traffic_managers: dict[int, tuple[str, int]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
@@ -152,14 +157,30 @@ def get_map_data(server: Server) -> str:
 
 @value
 def get_required_files(server: Server, folder: str, download: bool = True) -> list[str]:
-    """Files that the client should fetch: none, the map travels as text."""
-    return []
+    """Files that the client should fetch: where walkers walk. The map travels as text."""
+    name = _navigation_name(server)
+    return [name] if folder == NAVIGATION_FOLDER and name else []
+
+
+@value
+def request_file(server: Server, name: str) -> bytes:
+    """A file of `get_required_files`; the client keeps it in its cache under that name."""
+    if not name or name != _navigation_name(server):
+        raise WorldError(f"there is no file {name!r}")
+    return navigation_file(server.simulation.world.town)
+
+
+def _navigation_name(server: Server) -> str:
+    """Name that changes with the contents; "" when the map has no pavements, or nobody is to have them."""
+    town = server.simulation.world.town
+    content = navigation_file(town) if server.navigation else b""
+    return f"takeover/{NAVIGATION_FOLDER}/{town.name}-{zlib.crc32(content):08x}.bin" if content else ""
 
 
 @value
 def get_navigation_mesh(server: Server) -> bytes:
-    """No navigation mesh: walkers are moved by `WalkerControl`."""
-    return b""
+    """The file of the map, b"" when it has no pavements."""
+    return navigation_file(server.simulation.world.town) if server.navigation else b""
 
 
 @void

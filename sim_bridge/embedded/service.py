@@ -309,6 +309,7 @@ class Service:
         host: Address to listen on.
         port: RPC port, 0 for a free one; the streaming port is always a free one.
         trace: Gets one line a call: monotonic seconds, frame of the world, method, arguments; None for no trace.
+        navigation: Clients get the map's pavements for their walkers, and keep them in their cache.
     """
 
     def __init__(
@@ -318,6 +319,7 @@ class Service:
         host: str = "127.0.0.1",
         port: int = 0,
         trace: TextIO | None = None,
+        navigation: bool = True,
     ) -> None:
         self.trace = trace
         self.selector = selectors.DefaultSelector()
@@ -330,7 +332,7 @@ class Service:
         self.selector.register(
             painter.ready, selectors.EVENT_READ, lambda _: painter.deliver(self.streams.send)
         )
-        self.server = Server(self.simulation, self.streams, self._tick)
+        self.server = Server(self.simulation, self.streams, self._tick, navigation)
         self._listener, self.port = listen(self.selector, host, port, self._accept)
         self._running = True
 

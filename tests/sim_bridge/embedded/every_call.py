@@ -48,6 +48,7 @@ class Stage:
         self.client = client
         self.folder = tempfile.mkdtemp()
         self.file = os.path.join(self.folder, "record.log")
+        client.set_files_base_folder(self.folder)
         client.start_recorder(self.file)
         client.stop_recorder()
         self.manager = client.get_trafficmanager(22000 + os.getpid() % 7000)
@@ -59,6 +60,9 @@ class Stage:
         self.blueprint = library.find("vehicle.audi.tt")
         self.car = self.world.spawn_actor(library.find("vehicle.lincoln.mkz_2020"), points[0])
         self.walker = self.world.spawn_actor(library.find("walker.pedestrian.0001"), points[20])
+        self.controller = self.world.spawn_actor(
+            library.find("controller.ai.walker"), carla.Transform(), self.walker
+        )
         self.camera = self.world.spawn_actor(library.find("sensor.camera.rgb"), carla.Transform(), self.car)
         self.world.tick()
         self.light = self.world.get_actors().filter("traffic.traffic_light")[0]
@@ -81,7 +85,7 @@ class Stage:
             "Client": self.client, "World": self.world, "Actor": self.car, "Vehicle": self.car, "Walker": self.walker,
             "TrafficLight": self.light, "TrafficSign": self.light, "Sensor": self.camera,
             "ServerSideSensor": self.camera, "DebugHelper": self.world.debug,
-            "LightManager": self.world.get_lightmanager(),
+            "LightManager": self.world.get_lightmanager(), "WalkerAIController": self.controller,
         }[kind]  # fmt: skip
 
     def call(self, method: str) -> None:
@@ -130,7 +134,7 @@ class Stage:
         return {
             "Client.set_timeout": lambda: client.set_timeout(5.0),
             "Client.set_files_base_folder": lambda: client.set_files_base_folder(self.folder),
-            "Client.request_file": lambda: client.request_file("nothing"),
+            "Client.request_file": lambda: client.request_file(client.get_required_files("Nav", False)[0]),
             "Client.load_world": lambda: client.load_world("TownCross"),
             "Client.load_world_if_different": lambda: client.load_world_if_different("TownCross"),
             "Client.generate_opendrive_world": lambda: client.generate_opendrive_world(town.to_opendrive()),
@@ -239,6 +243,8 @@ class Stage:
             "Vehicle.enable_chrono_physics": lambda: car.enable_chrono_physics(10, 0.01, "a", "b", "c", "d"),
             "Walker.apply_control": lambda: walker.apply_control(carla.WalkerControl(PUSH, 1.0)),
             "Walker.set_bones": lambda: walker.set_bones(carla.WalkerBoneControlIn()),
+            "WalkerAIController.go_to_location": lambda: self.controller.go_to_location(FAR),
+            "WalkerAIController.set_max_speed": lambda: self.controller.set_max_speed(1.0),
             "Walker.blend_pose": lambda: walker.blend_pose(0.5),
             "TrafficLight.set_state": lambda: light.set_state(carla.TrafficLightState.Red),
             "TrafficLight.set_green_time": lambda: light.set_green_time(5.0),

@@ -37,7 +37,7 @@ def test_what_is_not_quite_carla_has_a_remark(rows: dict[str, tuple[str, str]]) 
 
 
 def test_the_server_does_what_the_page_says(rows: dict[str, tuple[str, str]]) -> None:
-    with EmbeddedServer.start() as server:
+    with EmbeddedServer.start(navigation=True) as server:
         command = [sys.executable, "-P", str(PROGRAM), server.host, str(server.port)]
         out = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False).stdout
     met = dict(line.split("\t", 1) for line in out.splitlines())

@@ -71,8 +71,10 @@ def test_maps_can_be_changed(server: EmbeddedServer) -> None:
 
 def test_an_unknown_call_fails(server: EmbeddedServer) -> None:
     client = client_of(server)
-    with pytest.raises(RuntimeError, match="request_file"):
-        client.request_file("Carla/Maps/nothing.bin")
+    with pytest.raises(RuntimeError, match="apply_color_texture_to_objects"):
+        client.get_world().apply_color_texture_to_object(
+            "a wall", carla.MaterialParameter.Diffuse, carla.TextureColor(2, 2)
+        )
     assert client.get_server_version() == "0.9.16"
 
 
