@@ -22,6 +22,9 @@ from .variety import in_turn
 
 K = TypeVar("K", bound=Hashable)
 SUITE = "takeovers"  # under this name the drives are kept among the evaluations
+LEAST = (
+    2  # cases of a round that count for a transfer: of one alone, resampling makes an interval without width
+)
 CASES = 12  # a round: of five rounds and six generations 360 drives
 
 
@@ -56,7 +59,7 @@ class Transfer:
     Attributes:
         generation: The generation, made in round G.
         backward: BWT = mean over rounds j < G of R[G, j] - R[j, j], with j's own generation made right after learning it;
-            cases resampled within rounds. None when there is no earlier round.
+            cases resampled within rounds. None when there is no earlier round with at least LEAST cases.
         worst_round: Round with the largest drop; None likewise.
         worst: That drop, R[G, j] - R[j, j].
     """
@@ -170,6 +173,7 @@ def triangle(
     """
     rounds = tuple(sorted({number for _, number in results}))
     made = dict(generations)
+    enough = [j for j in rounds if len(results[min(made), j]) >= LEAST]
     in_round = {number: generation for generation, number in generations if number > 0}
     cells = tuple(
         Cell(g, j, sum(r.success for r in results[g, j]), len(results[g, j]), made[g] >= j)
@@ -183,7 +187,7 @@ def triangle(
 
     transfers = []
     for g in sorted(made):
-        earlier = {j: gain(g, in_round[j], j) for j in rounds if j < made[g] and j in in_round}
+        earlier = {j: gain(g, in_round[j], j) for j in enough if j < made[g] and j in in_round}
         if not earlier:
             transfers.append(Transfer(g, None, None, None))
             continue
@@ -198,7 +202,7 @@ def triangle(
         )
     first = next((g for g, number in generations if number == 0), None)
     ahead = [
-        gain(in_round[j - 1], first, j) for j in rounds if first is not None and j > 1 and j - 1 in in_round
+        gain(in_round[j - 1], first, j) for j in enough if first is not None and j > 1 and j - 1 in in_round
     ]
     forward = stratified_bootstrap(ahead, seed=seed) if ahead else None
     return Triangle(tuple(sorted(generations)), rounds, cells, tuple(transfers), forward)

@@ -38,7 +38,7 @@ class Report:
         lines = [f"{self.driver_id}: {self.episodes} drives removed from disk, index and journal"]
         if self.pages:
             lines[0] += (
-                f"; {self.pages} report pages with pictures of them, too: `loop report` writes new ones"
+                f"; {self.pages} pages of `loop report` that showed them, too; the command writes new ones"
             )
         touched = {*self.trained, *self.derived}
         if not touched:

@@ -64,6 +64,13 @@ def test_a_stratum_counts_by_its_mean_whatever_its_size() -> None:
     assert found.transfers[3].backward.mean == -0.25  # by cases it would be -2/6
 
 
+def test_a_single_case_says_nothing_of_a_transfer() -> None:
+    single = {(g, j): some[:1] if j == 1 else some for (g, j), some in RESULTS.items()}
+    found = triangle(single, list(MADE.items()))
+    assert found.transfers[2].backward is None  # the only earlier round has one case
+    assert found.transfers[3].worst_round == 2
+
+
 def test_only_what_all_have_driven_counts() -> None:
     known = {g: {r.case: r for j in CASES for r in RESULTS[g, j]} for g in MADE}
     del known[2][ONE[0]]  # killed on the way

@@ -314,7 +314,7 @@ def test_a_driver_is_forgotten_by_name(tmp_path: Path) -> None:
         (folder / "other.html").write_text("<td>nobody</td>")
     report = forget_driver(tmp_path, "Anna")
     assert (report.episodes, report.trained, report.pages) == (3, (), 2)
-    assert "2 report pages" in report.text()
+    assert "2 pages of `loop report`" in report.text()
     assert [path.name for path in sorted(tmp_path.rglob("*.html"))] == ["other.html", "other.html"]
     assert queries.episodes(store) == []
     assert DriverBook(tmp_path).all() == []
