@@ -219,8 +219,8 @@ def _camera(name: str, sensor: SensorType) -> Blueprint:
     return Blueprint(f"sensor.camera.{name}", Kind.SENSOR, attributes=attributes, sensor=sensor)
 
 
-def _sensor(name: str, sensor: SensorType) -> Blueprint:
-    attributes = (_role("front"), Attribute("sensor_tick", AttributeType.FLOAT, "0.0"))
+def _sensor(name: str, sensor: SensorType, *further: Attribute) -> Blueprint:
+    attributes = (_role("front"), Attribute("sensor_tick", AttributeType.FLOAT, "0.0"), *further)
     return Blueprint(f"sensor.other.{name}", Kind.SENSOR, attributes=attributes, sensor=sensor)
 
 
@@ -238,6 +238,14 @@ def library() -> dict[str, Blueprint]:
         _sensor("lane_invasion", SensorType.LANE_INVASION),
         _sensor("gnss", SensorType.GNSS),
         _sensor("imu", SensorType.IMU),
+        _sensor(
+            "obstacle",
+            SensorType.OBSTACLE,
+            Attribute("distance", AttributeType.FLOAT, "5.0"),
+            Attribute("hit_radius", AttributeType.FLOAT, "0.5"),
+            Attribute("only_dynamics", AttributeType.BOOL, "false"),
+            Attribute("debug_linetrace", AttributeType.BOOL, "false"),
+        ),
     ]
     every.append(Blueprint("controller.ai.walker", Kind.OTHER, attributes=(_role("default"),)))
     return {one.id: one for one in every}

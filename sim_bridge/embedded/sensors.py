@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .actors import Actor
 from .blueprints import Kind
 from .display import DISPLAY_ROLE, DisplayPainter, Shot
+from .obstacles import first_obstacle
 from .physics import AX, WX, WZ, YAW, Z
 from .render import ActorBatch, LightBatch, MapModel, RenderedView, Renderer, WeatherLook, look_of
 from .town import Town
@@ -23,6 +24,7 @@ from .world import World, is_lit
 
 Chunks = tuple[bytes, ...]
 
+BODIES = (Kind.VEHICLE, Kind.WALKER, Kind.PROP)
 CAMERAS = (SensorType.RGB, SensorType.DEPTH, SensorType.SEMANTIC, SensorType.INSTANCE)
 FAR_PLANE_M = 1000.0
 TIME_SLACK_S = 1e-6
@@ -128,6 +130,11 @@ class Sensors:
                 )
             elif kind is SensorType.IMU:
                 yield sensor.stream_id, self._packed(sensor, self._inertia(sensor))
+            elif kind is SensorType.OBSTACLE:
+                bodies = (actor for actor in world.table if actor.kind in BODIES and actor.solid)
+                if (found := first_obstacle(world.table, sensor, bodies)) is not None:
+                    ends = [[*world.describe(one), b""] for one in (sensor.parent or sensor, found[0])]
+                    yield sensor.stream_id, self._packed(sensor, [*ends, found[1]])
 
     def _is_due(self, sensor: Actor) -> bool:
         now_s = self._world.time_s

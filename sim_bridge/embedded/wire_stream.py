@@ -19,6 +19,7 @@ class SensorType(IntEnum):
     GNSS = 4
     IMU = 5
     LANE_INVASION = 6  # the client computes it; nothing is ever sent
+    OBSTACLE = 7
     RGB = 13
     SEMANTIC = 14
     INSTANCE = 15

@@ -42,13 +42,12 @@ class Stage:
 
     Args:
         client: Connected.
+        folder: For files, which client and server keep there.
     """
 
-    def __init__(self, client: carla.Client) -> None:
-        self.client = client
-        self.folder = tempfile.mkdtemp()
+    def __init__(self, client: carla.Client, folder: str) -> None:
+        self.client, self.folder = client, folder
         self.file = os.path.join(self.folder, "record.log")
-        client.set_files_base_folder(self.folder)
         client.start_recorder(self.file)
         client.stop_recorder()
         self.manager = client.get_trafficmanager(22000 + os.getpid() % 7000)
@@ -330,8 +329,10 @@ def main() -> None:
     """Calls everything."""
     client = carla.Client(sys.argv[1], int(sys.argv[2]), 1)
     client.set_timeout(5.0)
+    folder = tempfile.mkdtemp()
+    client.set_files_base_folder(folder)  # before anything else: the wheel's default is ~/carlaCache
     client.load_world("TownCross")
-    stage = Stage(client)
+    stage = Stage(client, folder)
     for method in methods():
         try:
             sys.stderr.write(f"{method}\n")
