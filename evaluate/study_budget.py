@@ -18,8 +18,8 @@ class Budget:
 
     Attributes:
         name: full or quick.
-        gate_runs: Simulated runs of each operating point.
-        null_runs: Simulated runs of equal generations.
+        gate_runs: Simulated generations of each operating point of the gate.
+        null_runs: Simulated whole runs of equal generations.
         cases: Final cases of trained types.
         nominal_cases: Final cases of everyday driving.
         unseen_cases: Final cases of unseen types.
@@ -49,7 +49,7 @@ class Budget:
 
 FULL = Budget(
     "full",
-    gate_runs=40,
+    gate_runs=200,
     null_runs=1000,
     cases=100,
     nominal_cases=48,
@@ -63,7 +63,7 @@ FULL = Budget(
 )
 QUICK = Budget(
     "quick",
-    gate_runs=2,
+    gate_runs=10,
     null_runs=60,
     cases=30,
     nominal_cases=9,

@@ -114,7 +114,8 @@ class Point:
         promoted: Share promoted in one round, with its Wilson 95 % interval.
         rejected: Share rejected among `judged` of them; NaN if none was judged in full.
         judged: Generations that went through the whole gate, guards included, whatever their primary test.
-        runs_promoted: Share of runs with at least one promotion in their rounds, with interval.
+        runs: Simulated runs; each has a champion of its own.
+        runs_promoted: Share of runs with at least one promotion, with interval; NaN where only one round was simulated.
     """
 
     change: Change
@@ -123,6 +124,7 @@ class Point:
     promoted_interval: tuple[float, float]
     rejected: float
     judged: int
+    runs: int
     runs_promoted: float
     runs_interval: tuple[float, float]
 
@@ -143,7 +145,13 @@ class Simulation:
         self._longtail, self._nominal = suite("longtail", longtail), suite("nominal", nominal)
 
     def point(
-        self, change: Change, runs: int, judged: int = 0, told: Callable[[], None] = lambda: None
+        self,
+        change: Change,
+        runs: int,
+        judged: int = 0,
+        *,
+        whole_runs: bool = True,
+        told: Callable[[], None] = lambda: None,
     ) -> Point:
         """Simulate runs in which every round's challenger has the same true difference to the same champion.
 
@@ -152,14 +160,16 @@ class Simulation:
             runs: How many runs.
             judged: How many generations are judged in full, for the share of rejections. The others meet the guards
                 only where the primary test is significant: without that nothing is promoted.
+            whole_runs: All rounds of each run; else the first one alone, whose generations are independent.
             told: Called after each run.
         """
-        promoted = np.zeros((runs, self._rounds), np.bool_)
+        rounds = self._rounds if whole_runs else 1
+        promoted = np.zeros((runs, rounds), np.bool_)
         rejected = looked = 0
         for run in range(runs):
             random = np.random.default_rng([self._seed, run])
             champion = self._champion(random)
-            for number in range(1, self._rounds + 1):
+            for number in range(1, rounds + 1):
                 challenger = self._challenger(champion, change, random)
                 whole = looked < judged
                 outcome = self._outcome(champion, challenger, number, whole=whole)
@@ -176,7 +186,8 @@ class Simulation:
             promoted_interval=wilson_interval(wins, promoted.size),
             rejected=rejected / looked if looked else float("nan"),
             judged=looked,
-            runs_promoted=runs_won / runs,
+            runs=runs,
+            runs_promoted=runs_won / runs if whole_runs else float("nan"),
             runs_interval=wilson_interval(runs_won, runs),
         )
 

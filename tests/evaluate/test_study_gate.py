@@ -51,12 +51,17 @@ def test_the_same_seed_gives_the_same_answer() -> None:
 
 
 def test_the_section_judges_and_draws(tmp_path: Path) -> None:
-    curves = simulate(1, 4, rounds=2, seed=0, workers=1, presets=[SMALL])
+    curves = simulate(2, 4, rounds=2, seed=0, workers=1, presets=[SMALL])
     assert [point.change for point in curves["small"]] == [*GAINS, *WORSE]
     made = section(curves, tmp_path, rounds=2, seed=0, command="loop study --parts gate", presets=[SMALL])
     assert (tmp_path / "gate_curves.png").stat().st_size > 5_000
     assert len(made.verdicts) == 2
-    assert made.verdicts[0].result == "not shown"  # four runs cannot show 5 %
+    assert made.verdicts[0].result == "not shown"  # four runs cannot show 5 %, nor two generations 95 %
+    assert made.verdicts[1].result in ("not shown", "missed")
+    null, gain = curves["small"][0], curves["small"][1]
+    assert (null.runs, null.generations) == (4, 8)
+    assert (gain.runs, gain.generations) == (2, 2)
+    assert gain.runs_promoted != gain.runs_promoted
     assert [len(table.rows) for table in made.tables] == [len(GAINS), len(WORSE)]
     assert all(len(row) == len(table.head) for table in made.tables for row in table.rows)
     assert Section.from_json(made.to_json()) == made
