@@ -110,6 +110,7 @@ class Reporter:
             beside = {generation: output}
         facts = [generation_facts(store, number, run, config) for number in numbers]
         shown = self._cases.films(facts, best) if best else {}
+        linked = generation is None or page.exists()
         pages: list[Path] = []
         for one in facts:
             strips = self._strips([t["takeover_id"] for t in one.takeovers], run)
@@ -120,7 +121,7 @@ class Reporter:
                     path,
                     films=shown.get(one.generation),
                     strips=strips,
-                    back=page.name if page.exists() else "",
+                    back=page.name if linked and path.parent == page.parent else "",
                 )
             )
             version = self._loop.registry.version(int(one.made["version"]))

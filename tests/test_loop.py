@@ -159,6 +159,8 @@ def test_the_report_drives_what_it_needs_once(home: Path) -> None:
         "loop_report-generation-1.html",
     ]
     assert "data:image/webp" in pages[0].read_text()
+    assert 'href="loop_report-generation-1.html"' in pages[0].read_text()
+    assert 'href="loop_report.html"' in pages[2].read_text()
     drives = sorted(path.name for path in home.glob("cache/films/*/episodes/*"))
     assert drives
     again = loop(home, *arguments)
