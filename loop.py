@@ -25,7 +25,7 @@ from .collect.labels import label_episode, put_labels
 from .collect.pairs import PairConfig
 from .collect.plans import bootstrap_jobs, round_jobs
 from .collect.segmenter import SegmenterConfig
-from .collect.training_data import Lessons, lessons, replay_samples
+from .collect.training_data import Lessons, Remembered, lessons, replay_samples
 from .config import LoopConfig
 from .errors import TakeoverError, UsageError
 from .evaluate.beside import measured_beside
@@ -83,6 +83,7 @@ class Loop:
         self._registry_lock = threading.Lock()
         self._replay_samples: tuple[int, list[DrivingSample]] | None = None
         self._seen: SeenPictures | None = None
+        self._known = Remembered()
         self.champions = Champions(self.store, lambda: self.registry, config.policy)
         driver, setting = self.champions.policy, config.policy.setting
         self.evaluator = Evaluator(self.store, self.rollouts, driver, progress, setting)
@@ -300,7 +301,7 @@ class Loop:
     def training_data(self, number: int, *, failed: bool) -> Lessons:
         """What a round trains on: pairs up to it, and failed plans if they are wanted."""
         found = learnt.sources(self.store, number, hold_out=self.config.gate.takeover_cases)
-        return lessons(self.store, found, self._replay(found.experts), failed=failed)
+        return lessons(self.store, found, self._replay(found.experts), failed=failed, known=self._known)
 
     def _replay(self, drives: list[dict[str, Any]]) -> list[DrivingSample]:
         """Samples of the expert's drives; read once a process."""

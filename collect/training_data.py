@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from .samples import (
     uneventful_samples,
 )
 
+T = TypeVar("T")
 Told = Callable[[], None]
 Array = NDArray[np.float32] | NDArray[np.bool_]
 # Pairs that were refused because their chosen side was not good enough; their rejected side may still teach.
@@ -66,7 +67,33 @@ class Lessons:
         return _sha256(repr(said), [(plan.plan_m, plan.mask) for plan in self.failed])
 
 
-def lessons(store: Store, found: Sources, expert: Sequence[DrivingSample], *, failed: bool) -> Lessons:
+class Remembered:
+    """What has been read of sealed drives: every round reads those of all rounds before it again."""
+
+    def __init__(self) -> None:
+        self._known: dict[object, Any] = {}
+
+    def get(self, key: tuple[object, ...], read: Callable[[], T]) -> T:
+        """What a key stands for; read at the first time.
+
+        Args:
+            key: All that the value hangs on: the drive, and of the row what is read from it.
+            read: Reads it.
+        """
+        if key not in self._known:
+            self._known[key] = read()
+        found: T = self._known[key]
+        return found
+
+
+def lessons(
+    store: Store,
+    found: Sources,
+    expert: Sequence[DrivingSample],
+    *,
+    failed: bool,
+    known: Remembered | None = None,
+) -> Lessons:
     """Read a round's data.
 
     Args:
@@ -74,12 +101,14 @@ def lessons(store: Store, found: Sources, expert: Sequence[DrivingSample], *, fa
         found: What there is to learn from.
         expert: Samples of its expert drives.
         failed: Whether failed plans are wanted: KTO learns from them.
+        known: What earlier rounds have read.
     """
-    pairs = preference_pairs(store, found)
+    known = known or Remembered()
+    pairs = preference_pairs(store, found, known)
     return Lessons(
-        recovery_samples(store, found, pairs),
+        recovery_samples(store, found, pairs, known),
         pairs,
-        [*expert, *uneventful_replay(store, found)],
+        [*expert, *uneventful_replay(store, found, known)],
         failed_plans(store, found) if failed else [],
         found,
     )
@@ -102,15 +131,18 @@ def replay_samples(store: Store, drives: Rows, told: Told | None = None) -> list
     return samples
 
 
-def uneventful_replay(store: Store, found: Sources) -> list[DrivingSample]:
+def uneventful_replay(store: Store, found: Sources, known: Remembered | None = None) -> list[DrivingSample]:
     """Every frame of the drives of earlier rounds that succeeded with nobody taking over and without a phantom brake.
 
     A policy that learnt from its own needless braking would brake more and more. Where drives were labelled state by
     state, what it did right in the others comes along.
     """
-    whole = [
-        s for row in found.uneventful for s in uneventful_samples(EpisodeReader(store.home / row["path"]))
-    ]
+    known = known or Remembered()
+
+    def drive(path: str) -> list[DrivingSample]:
+        return known.get(("uneventful", path), lambda: uneventful_samples(EpisodeReader(store.home / path)))
+
+    whole = [sample for row in found.uneventful for sample in drive(row["path"])]
     return whole + imitable_states(store, found)
 
 
@@ -123,13 +155,19 @@ def imitable_states(store: Store, found: Sources) -> list[DrivingSample]:
     return [policy_sample(readers.of(row["episode_id"]), row["tick"]) for row in found.imitable]
 
 
-def preference_pairs(store: Store, found: Sources) -> list[PreferencePair]:
+def preference_pairs(store: Store, found: Sources, known: Remembered | None = None) -> list[PreferencePair]:
     """Admitted pairs of all rounds so far (proof.md 11), with pictures and scenes."""
-    readers = _Readers(store.home)
-    return [preference_pair(readers.of(row["episode_id"]), _pair_row(row)) for row in found.admitted]
+    readers, known = _Readers(store.home), known or Remembered()
+
+    def pair(row: PairRow) -> PreferencePair:
+        return known.get(("pair", repr(row)), lambda: preference_pair(readers.of(row.episode_id), row))
+
+    return [pair(_pair_row(row)) for row in found.admitted]
 
 
-def recovery_samples(store: Store, found: Sources, pairs: Sequence[PreferencePair]) -> list[DrivingSample]:
+def recovery_samples(
+    store: Store, found: Sources, pairs: Sequence[PreferencePair], known: Remembered | None = None
+) -> list[DrivingSample]:
     """What SFT imitates of the takeovers: the driver's recoveries, and the corrections before them.
 
     A correction is the chosen side of a pair whose state the policy had brought about; its prompt may show the rejected
@@ -139,12 +177,16 @@ def recovery_samples(store: Store, found: Sources, pairs: Sequence[PreferencePai
         store: The store.
         found: What there is to learn from.
         pairs: Of `preference_pairs`.
+        known: What earlier rounds have read.
     """
-    readers = _Readers(store.home)
+    readers, known = _Readers(store.home), known or Remembered()
     samples: list[DrivingSample] = []
+
+    def recovery(drive: str, *segment: Any) -> list[DrivingSample]:
+        return known.get(("recovery", drive, *segment), lambda: driver_samples(readers.of(drive), *segment))
+
     for row in found.recoveries:
-        reader = readers.of(row["episode_id"])
-        samples += driver_samples(reader, row["start_tick"], row["end_tick"], row["weight"])
+        samples += recovery(row["episode_id"], row["start_tick"], row["end_tick"], row["weight"])
     samples += [
         DrivingSample(
             input=pair.input,

@@ -28,6 +28,11 @@ def apply_threads() -> None:
     torch.get_num_threads()  # a thread takes its count at its first question; until then another's setting becomes it
 
 
+def wanted_threads() -> int:
+    """How many threads this Python thread may use."""
+    return _wanted.count
+
+
 @contextmanager
 def training_threads(count: int) -> Iterator[None]:
     """Give training so many threads for the time of a block, never more than the machine has cores.

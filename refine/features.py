@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,12 +19,14 @@ from xxhash import xxh3_128
 from ..models.encoder import ego_vector, model_inputs
 from ..models.policy import Policy
 from ..models.prompts import PromptMode
-from ..models.vla import HEADS
+from ..models.threads import apply_threads, wanted_threads
+from ..models.vla import HEADS, States
 from ..vocabulary import PolicyInput
 from .config import FeatureConfig
 from .feature_store import FeatureStore
 
 _BATCH = 16
+_COPIES_BELOW = 50_000_000  # weights of a model that each thread may have a copy of
 _OUTPUT = "lm_head"  # says words, but no state depends on it
 
 
@@ -129,14 +134,17 @@ class FeatureCache:
             for i, scene in enumerate(scenes)
         ]
         missing = [i for i in {key: i for i, key in enumerate(keys)}.values() if not self._known(keys[i])]
-        for group, width in self._groups(missing, prompts):
-            self._compute(
-                [keys[i] for i in group],
-                [inputs[i] for i in group],
-                [prompts[i] for i in group],
-                None if said is None else [said[i] for i in group],
-                width,
-            )
+        groups = list(self._groups(missing, prompts))
+        models = self._models() if groups else []
+        with ThreadPoolExecutor(max(len(models), 1)) as pool:
+            run = pool.map if len(models) > 1 else map
+            for start in range(0, len(groups), max(len(models), 1)):
+                some = groups[start : start + len(models)]
+                batches = [self._encoded(inputs, prompts, said, group, width) for group, width in some]
+                found = list(run(_states, models, batches))
+                for (group, _), batch, states in zip(some, batches, found, strict=True):
+                    self._keep([keys[i] for i in group], batch["prompt_mask"], states)
+        apply_threads()  # the pool's threads have told torch to use one
         rows = [self._kept[key] for key in keys]
         hidden, layers = _stacked(rows, "last"), _stacked(rows, "layers")
         assert hidden is not None
@@ -183,36 +191,48 @@ class FeatureCache:
             for start in range(0, len(alike), _BATCH):
                 yield alike[start : start + _BATCH], width
 
-    def _compute(
+    def _models(self) -> list[Any]:
+        """A model for each thread that may be used: what a pass finds is caught by hooks that keep it on the model."""
+        model = self._policy.model
+        small = sum(weight.numel() for weight in model.parameters()) <= _COPIES_BELOW
+        count = wanted_threads() if small and model.device.type == "cpu" else 1
+        return [model, *(copy.deepcopy(model) for _ in range(count - 1))]
+
+    def _encoded(
         self,
-        keys: Sequence[str],
         inputs: Sequence[PolicyInput],
         prompts: Sequence[str],
         said: Sequence[str] | None,
+        rows: Sequence[int],
         width: int,
-    ) -> None:
-        policy = self._policy
-        full = _filled(range(len(keys)))
-        batch = policy.encode_context(
+    ) -> dict[str, Tensor]:
+        full = _filled(rows)
+        return self._policy.encode_context(
             [inputs[i] for i in full],
             [prompts[i] for i in full],
             None if said is None else [said[i] for i in full],
             width=width,
             frozen=True,
         )
-        with torch.no_grad():
-            states = policy.model.states(model_inputs(batch))
+
+    def _keep(self, keys: Sequence[str], masks: Tensor, states: States) -> None:
         for row, key in enumerate(keys):
-            mask = batch["prompt_mask"][row].bool()
+            mask = masks[row].bool()
             entry = {"last": states.last[row][mask].clone()}
             if states.layers is not None:
                 entry["layers"] = states.layers[row][mask].clone()
             if self._store is not None:
-                entry = {
-                    name: value.to(policy.model.device) for name, value in self._store.put(key, entry).items()
-                }
+                device = self._policy.model.device
+                entry = {name: value.to(device) for name, value in self._store.put(key, entry).items()}
             self._kept[key] = entry
         self.computed += len(keys)
+
+
+def _states(model: Any, batch: dict[str, Tensor]) -> States:
+    apply_threads()
+    with torch.no_grad():
+        states: States = model.states(model_inputs(batch))
+    return states
 
 
 def _stacked(rows: Sequence[dict[str, Tensor]], name: str) -> Tensor | None:

@@ -24,7 +24,8 @@ from .features import FeatureCache
 from .refit import Kept, refit_head
 from .report import StageReport
 
-SCENES = 64  # a second of planning; their mean is good to a few per cent
+SCENES = 64  # their mean is good to a few per cent
+BATCH = 16  # of plans: nobody waits for one of them
 
 
 def mean_distance_m(a: Sequence[Float], b: Sequence[Float], masks: Sequence[NDArray[np.bool_]]) -> float:
@@ -60,7 +61,9 @@ def text_gap(policy: Policy, samples: Sequence[DrivingSample]) -> StageReport:
     inputs = [sample.input for sample in chosen]
     head = "mlp" if policy.decoder == "tokens" else policy.decoder
     text_plans, head_plans = (
-        Policy(policy.backbone, replace(policy.config, decoder=decoder)).try_plan(inputs, "")
+        Policy(policy.backbone, replace(policy.config, decoder=decoder, batch_size=BATCH)).try_plan(
+            inputs, ""
+        )
         for decoder in ("tokens", head)
     )
     both = [

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from takeover.collect import training_data
 from takeover.collect.labels import label_episode
-from takeover.collect.training_data import failed_plans, preference_pairs, recovery_samples
+from takeover.collect.training_data import (
+    Remembered,
+    failed_plans,
+    lessons,
+    preference_pairs,
+    recovery_samples,
+)
 from takeover.store.database import Store
 from takeover.store.learnt import sources
 from takeover.vocabulary import PairSource, Plan, Reason
@@ -72,3 +80,23 @@ def test_failed_plans_are_unsafe_seen_and_without_a_pair(tmp_path: Path) -> None
 def test_failed_plans_that_nobody_could_see_are_left_out(tmp_path: Path) -> None:
     store = stored(tmp_path, ticks=100, visible_px=3)
     assert failed_plans(store, sources(store, 1)) == []
+
+
+def test_a_later_round_reads_no_drive_twice_and_sees_a_changed_weight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = stored(tmp_path)
+    known, opened = Remembered(), []
+    read = training_data.EpisodeReader
+    monkeypatch.setattr(training_data, "EpisodeReader", lambda path: opened.append(path) or read(path))
+    first = lessons(store, sources(store), [], failed=False, known=known)
+    assert first.pairs
+    assert first.samples
+    assert opened
+    opened.clear()
+    again = lessons(store, sources(store), [], failed=False, known=known)
+    assert not opened
+    assert again.digest() == first.digest()
+    heavier = [{**row, "weight": row["weight"] + 0.5} for row in first.found.pairs]
+    later = lessons(store, replace(first.found, pairs=heavier), [], failed=False, known=known)
+    assert [pair.weight for pair in later.pairs] == [pair.weight + 0.5 for pair in first.pairs]

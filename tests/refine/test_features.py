@@ -9,6 +9,7 @@ import torch
 
 from takeover.models.policy import Policy, PolicyConfig
 from takeover.models.prompts import PromptMode
+from takeover.models.threads import training_threads
 from takeover.refine import features
 from takeover.refine.anchor_stage import run_anchor
 from takeover.refine.config import AnchorConfig, FeatureConfig
@@ -211,3 +212,12 @@ def test_in_training_the_head_reads_the_reasoning_but_never_the_actions() -> Non
     read = batch["input_ids"][batch["prompt_mask"].bool()]
     forbidden = policy.processor.tokenizer.convert_tokens_to_ids(policy.codec.tokens)
     assert not set(read.tolist()) & set(forbidden)
+
+
+def test_a_second_thread_computes_the_same_bits() -> None:
+    policy, inputs = make_policy(), [sample.input for sample in make_samples(70)]
+    alone = FeatureCache(policy).get(inputs)
+    with training_threads(2):
+        beside = FeatureCache(policy).get(inputs)
+    assert torch.equal(alone.hidden, beside.hidden)
+    assert torch.equal(alone.mask, beside.mask)
