@@ -81,7 +81,6 @@ class Loop:
         self._fleet: Fleet | None = None
         self._registry: Registry | None = None
         self._registry_lock = threading.Lock()
-        self._replay_samples: tuple[int, list[DrivingSample]] | None = None
         self._seen: SeenPictures | None = None
         self._known = Remembered()
         self.champions = Champions(self.store, lambda: self.registry, config.policy)
@@ -267,21 +266,20 @@ class Loop:
 
         refine = self.config.refine
         data = self.training_data(number, failed=refine.kto.enabled)
-        pairs = data.pairs
-        self.progress.stage(f"{title} on {len(pairs)} pairs", 0)
+        self.progress.stage(f"{title} on {len(data.pairs)} pairs", 0)
         policy = self.champions.policy(champion, fresh=True)
         self._seen = policy.share_pictures(self._seen)
         folder = self.home / "stages" / f"{self.run_id}-{number}"
 
         def told(stage: str, step: int, steps: int, loss: float) -> None:
             if step == 1:
-                self.progress.stage(f"{title}: {stage} ({len(pairs)} pairs)", steps)
+                self.progress.stage(f"{title}: {stage} ({len(data.pairs)} pairs)", steps)
             self.progress.advance(note=f"loss {loss:.3f}")
 
         seed = self.config.seed * 1009 + number
-        learnt.keep_round(self.store, self.run_id, number, data.found, pairs, data.failed)
+        learnt.keep_round(self.store, self.run_id, number, data.found, data.pairs, data.failed)
         made = run_stages(
-            policy, data.samples, pairs, data.replay, refine, seed, folder, told, failed=data.failed
+            policy, data.samples, data.pairs, data.replay, refine, seed, folder, told, failed=data.failed
         )
         reports = [report.to_json() for report in made]
         weights = self._weights(number)
@@ -292,9 +290,9 @@ class Loop:
             "stages": reports,
             "metrics": flat_metrics(reports),
             "samples": len(data.samples),
-            "pairs": len(pairs),
+            "pairs": len(data.pairs),
             "replay": len(data.replay),
-            "data": [pair.pair_id for pair in pairs],
+            "data": [pair.pair_id for pair in data.pairs],
             "episodes": data.found.watched,
         }
 
@@ -307,11 +305,12 @@ class Loop:
         """Samples of the expert's drives; read once a process."""
         from .refine.datasets import emphasised
 
-        if self._replay_samples is None or self._replay_samples[0] != len(drives):
+        def read() -> list[DrivingSample]:
             self.progress.stage("reading the expert's drives", len(drives))
             samples = replay_samples(self.store, drives, self.progress.advance)
-            self._replay_samples = len(drives), emphasised(samples, self.config.bootstrap.hazard_share)
-        return self._replay_samples[1]
+            return emphasised(samples, self.config.bootstrap.hazard_share)
+
+        return self._known.get(("expert", len(drives)), read)
 
     def _expert_drives(self) -> list[dict[str, Any]]:
         return queries.episodes(self.store, driver_kind="expert", role="train", whole=True, limit=1_000_000)
