@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .actors import Actor
 from .blueprints import Kind
 from .display import DISPLAY_ROLE, DisplayPainter, Shot
+from .lidar import VIEW_DEG, VIEW_PX, LidarSpec, lidar_payload, rays, scan
 from .obstacles import first_obstacle
 from .physics import AX, WX, WZ, YAW, Z
 from .render import ActorBatch, LightBatch, MapModel, RenderedView, Renderer, WeatherLook, look_of
@@ -84,19 +85,22 @@ class Sensors:
     def __init__(self, world: World, renderers: RendererShelf, painter: DisplayPainter) -> None:
         self._world, self._renderers, self._painter = world, renderers, painter
         self._due_s: dict[int, float] = {}
+        self._swept_deg: dict[int, float] = {}
         self._looks: dict[int, tuple[int, tuple[int, int, int]]] = {}
 
     def forget(self, actor: Actor) -> None:
         """An actor is gone."""
         self._due_s.pop(actor.id, None)
+        self._swept_deg.pop(actor.id, None)
         self._looks.pop(actor.id, None)
         self._painter.forget(actor.stream_id)
 
-    def frames(self, heard: Callable[[int], bool]) -> Iterator[tuple[int, Chunks]]:
+    def frames(self, heard: Callable[[int], bool], step_s: float) -> Iterator[tuple[int, Chunks]]:
         """Payloads of this tick.
 
         Args:
             heard: Whether anyone listens to a stream.
+            step_s: Length of the tick.
 
         Yields:
             Stream id and payload.
@@ -130,6 +134,8 @@ class Sensors:
                 )
             elif kind is SensorType.IMU:
                 yield sensor.stream_id, self._packed(sensor, self._inertia(sensor))
+            elif kind is SensorType.LIDAR:
+                yield sensor.stream_id, (self._header(sensor), self._scan(sensor, step_s))
             elif kind is SensorType.OBSTACLE:
                 bodies = (actor for actor in world.table if actor.kind in BODIES and actor.solid)
                 if (found := first_obstacle(world.table, sensor, bodies)) is not None:
@@ -177,16 +183,31 @@ class Sensors:
         gyro = np.radians(body[WX : WZ + 1]).tolist()
         return [accel, gyro, (yaw + math.pi / 2.0) % math.tau]
 
+    def _scan(self, sensor: Actor, step_s: float) -> bytes:
+        spec = LidarSpec.of(sensor)
+        step_s = max(step_s, float(sensor.value("sensor_tick", "0")))
+        azimuths, elevations, after_deg = rays(spec, self._swept_deg.get(sensor.id, 0.0), step_s)
+        self._swept_deg[sensor.id] = after_deg
+        x, y, z, _, yaw, _ = self._world.table.motion[sensor.row, :6].tolist()
+
+        def depth_of(turn_rad: float) -> NDArray[np.float32]:
+            pose = (x, y, z, 0.0, yaw + math.degrees(turn_rad), 0.0)
+            return self._render(View(pose, VIEW_PX, VIEW_PX, VIEW_DEG, self._body_around(sensor))).depth_m
+
+        counts, points = scan(spec, azimuths, elevations, depth_of, (self._world.frame, sensor.id))
+        return lidar_payload(math.radians(after_deg), counts, points)
+
+    def _body_around(self, sensor: Actor) -> int:
+        """Id of the parent when the sensor is inside its body, which it then looks out of; else 0."""
+        parent, table = sensor.parent, self._world.table
+        if parent is None:
+            return 0
+        x, y, z = table.mount[sensor.row, :3].tolist()
+        hx, hy, hz = table.extent[parent.row].tolist()
+        return parent.id if abs(x) <= hx and abs(y) <= hy and z <= 2.0 * hz + 0.5 else 0
+
     def _view(self, sensor: Actor) -> View:
-        table, parent = self._world.table, sensor.parent
-        exclude = 0
-        if parent is not None:
-            x, y, z = table.mount[sensor.row, :3].tolist()
-            hx, hy, hz = table.extent[parent.row].tolist()
-            if (
-                abs(x) <= hx and abs(y) <= hy and z <= 2.0 * hz + 0.5
-            ):  # a camera inside the body looks out of it
-                exclude = parent.id
+        table, exclude = self._world.table, self._body_around(sensor)
         width, height = int(sensor.value("image_size_x", "800")), int(sensor.value("image_size_y", "600"))
         fov = float(sensor.value("fov", "90"))
         return View(tuple(table.motion[sensor.row, :6].tolist()), width, height, fov, exclude)

@@ -133,7 +133,7 @@ class Simulation:
             self.recorder.note()
         self._send(WORLD_STREAM, self.snapshot())
         self._map_changed = False
-        for stream_id, payload in self.sensors.frames(self._heard):
+        for stream_id, payload in self.sensors.frames(self._heard, step_s):
             self._send(stream_id, payload)
         return world.frame
 

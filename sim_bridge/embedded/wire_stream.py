@@ -20,6 +20,7 @@ class SensorType(IntEnum):
     IMU = 5
     LANE_INVASION = 6  # the client computes it; nothing is ever sent
     OBSTACLE = 7
+    LIDAR = 11
     RGB = 13
     SEMANTIC = 14
     INSTANCE = 15
