@@ -108,7 +108,9 @@ def test_nothing_is_awaited_without_a_manager() -> None:
     watch.called(is_tick=False)
     assert watch.wait_s() is None
     watch.called(is_tick=True)
-    assert watch.wait_s() == pytest.approx(PATIENCE_S, abs=0.1)
+    waits_s = watch.wait_s()
+    assert waits_s is not None
+    assert 0.0 <= waits_s <= PATIENCE_S
 
 
 def test_nobody_at_the_port() -> None:
