@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -570,3 +571,17 @@ def doctor(
         print_json({"ok": all(c.ok for c in checks), "checks": [asdict(c) for c in checks]})
         raise typer.Exit(0 if all(c.ok for c in checks) else 1)
     raise typer.Exit(summary(checks, typer.echo))
+
+
+def _keep_examples(commands: typer.Typer) -> None:
+    """Leave examples on lines of their own in `--help`: click joins the lines of a paragraph that no backspace begins."""
+    for command in commands.registered_commands:
+        function = command.callback
+        if function is not None and function.__doc__:
+            function.__doc__ = re.sub(r"(?m)^( *)(Examples?:)$", "\\1\b\n\\1\\2", function.__doc__)
+    for group in commands.registered_groups:
+        if group.typer_instance is not None:
+            _keep_examples(group.typer_instance)
+
+
+_keep_examples(app)

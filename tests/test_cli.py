@@ -31,6 +31,12 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert "Example" in result.output
 
 
+def test_each_example_has_a_line_of_its_own() -> None:
+    lines = CliRunner().invoke(app, ["report", "--help"]).output.splitlines()
+    first = lines.index("    loop report")
+    assert lines[first + 1] == "    loop report --triangle --cases 12"
+
+
 def test_every_command_is_in_the_readme() -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     assert [c for c in COMMANDS if f"loop {c}" not in readme] == []
