@@ -74,7 +74,7 @@ def _longer_sft(loop: Loop, cases: list) -> list[CaseResult]:  # type: ignore[ty
     rounds = len(queries.rounds(loop.store))
     config = loop.config.refine
     steps = rounds * (config.sft.max_steps + config.dpo.max_steps + config.grpo.max_steps)
-    replay = loop._replay()
+    replay = loop._replay(loop._expert_drives())
     loop.progress.stage("SFT on replay only", steps)
     run_sft(
         policy,

@@ -23,7 +23,7 @@ from .wire_stream import MOTION_COLUMNS
 from .world import World, WorldError
 
 FORMAT, VERSION = "takeover recording", 1
-BOUNCING_S = 0.5
+BOUNCING_S = 0.8  # a car that pushes against a barrier comes back after half a second
 RECORDED = (Kind.VEHICLE, Kind.WALKER, Kind.PROP)
 
 
